@@ -1,0 +1,131 @@
+"""A coupling as plain data: named token streams, who sees whom, what is noised, what each is trained to predict.
+
+The backbone takes streams and a layout and knows nothing else of the coupling, so a coupling is tested without a
+network: assert the mask. Noise time follows the house: sigma = 0 is data, sigma = 1 is noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from foreact.contract.errors import MisfitError
+
+__all__ = ["Layout", "Sight", "Stream", "Target"]
+
+Target = Literal["velocity", "sample", "noise"]
+Position = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """One stream of tokens.
+
+    channels: width of a token's raw values, before the expert embeds them.
+    expert: which expert of the backbone carries this stream.
+    positions: one (time, row, column) per token; time in future frames of the substrate, so that streams of different
+        rates share one clock (a quarter per action step puts four steps on one latent frame).
+    noise: the noise group whose level it shares, or None for a stream that is given clean.
+    target: what it is trained to predict, or None for a stream that is only read.
+    weight: factor of its loss.
+    """
+
+    name: str
+    channels: int
+    expert: str
+    positions: tuple[Position, ...]
+    noise: str | None = None
+    target: Target | None = None
+    weight: float = 1.0
+
+    @property
+    def length(self) -> int:
+        return len(self.positions)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """`stream` may be seen: all of it, or only tokens whose time is not later ("causal"), or earlier ("past")."""
+
+    stream: str
+    when: Literal["all", "causal", "past"] = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Streams in order, and for each the sights that it has. A stream sees itself only where `sees` says so."""
+
+    streams: tuple[Stream, ...]
+    sees: Mapping[str, tuple[Sight, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = [stream.name for stream in self.streams]
+        unknown = {s.stream for sights in self.sees.values() for s in sights} | set(self.sees)
+        if len(set(names)) != len(names) or unknown - set(names):
+            raise MisfitError("a layout names each stream once and sees only streams that it has", where="layout",
+                              found=f"streams {names}, sights of {sorted(unknown)}")
+
+    def __getitem__(self, name: str) -> Stream:
+        return next(stream for stream in self.streams if stream.name == name)
+
+    def __contains__(self, name: str) -> bool:
+        return any(stream.name == name for stream in self.streams)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(stream.name for stream in self.streams)
+
+    @property
+    def tokens(self) -> int:
+        return sum(stream.length for stream in self.streams)
+
+    @property
+    def noise_groups(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(s.noise for s in self.streams if s.noise is not None))
+
+    def times(self, name: str) -> Float[Tensor, " tokens"]:
+        return torch.tensor([position[0] for position in self[name].positions])
+
+    def mask(self) -> Bool[Tensor, "query key"]:
+        """True where the query token may see the key token; streams in order on both sides."""
+        rows = []
+        for query in self.streams:
+            cells = []
+            for key in self.streams:
+                sight = next((s for s in self.sees.get(query.name, ()) if s.stream == key.name), None)
+                cells.append(self.block(query.name, sight) if sight else torch.zeros(query.length, key.length, dtype=torch.bool))
+            rows.append(torch.cat(cells, dim=1))
+        return torch.cat(rows, dim=0)
+
+    def block(self, query: str, sight: Sight) -> Bool[Tensor, "query key"]:
+        """The cells of the mask in which `query` looks at `sight.stream`."""
+        own, other = self.times(query)[:, None], self.times(sight.stream)[None, :]
+        match sight.when:
+            case "all":
+                return torch.ones(own.shape[0], other.shape[1], dtype=torch.bool)
+            case "causal":
+                return other <= own
+            case "past":
+                return other < own
+
+    def rounds(self) -> tuple[tuple[str, ...], ...]:
+        """Streams in groups such that each sees only its own group and earlier ones: what a cache may keep.
+
+        A stream's keys and values can be computed without any later group. Streams that see each other share a group.
+        """
+        reach = {name: {s.stream for s in self.sees.get(name, ())} for name in self.names}
+        for _ in self.names:
+            reach = {n: seen | {m for s in seen for m in reach[s]} for n, seen in reach.items()}
+        left, groups = list(self.names), []
+        while left:
+            ready = [n for n in left if all(m not in left or n in reach[m] or m == n for m in reach[n])]
+            first = ready[0]
+            group = tuple(n for n in left if n == first or (n in reach[first] and first in reach[n]))
+            groups.append(group)
+            left = [n for n in left if n not in group]
+        return tuple(groups)
