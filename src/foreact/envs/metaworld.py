@@ -1,0 +1,222 @@
+"""Meta-World: fifty manipulation tasks of a Sawyer arm, seen as a robot would see them.
+
+The policy gets images, the hand's position and the gripper's opening, and the instruction; never the state of an
+object. Wraps metaworld 3.1 (MIT), Yu et al. 2019, arXiv:1910.10897, without its renderer and its benchmark classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from foreact.contract.config import Buildable
+from foreact.contract.config import Config as BaseConfig
+from foreact.contract.errors import ConfigError, MissingExtraError, SpecError, nearest
+from foreact.contract.specs import ActionSpec, CameraSpec, GripperConvention, ObservationSpec, StateSpec
+from foreact.envs.backends import backend_name, family
+from foreact.envs.base import Advance, Condition, Environment, Observation, Snapshot, check_action
+from foreact.envs.cameras import Camera, Fixed, Mounted
+from foreact.envs.instructions import INSTRUCTIONS, INSTRUCTIONS_VERSION
+from foreact.envs.rendering import Painter, painter
+from foreact.envs.snapshots import capture, rewind
+
+__all__ = ["CAMERAS", "MetaWorld", "task_name"]
+
+CAMERAS: dict[str, Camera] = {
+    "scene": Fixed(position=(0.70, 0.19, 0.72), target=(0.0, 0.68, 0.12), fovy=45.0),
+    "gripper": Mounted(name="gripperPOV", fovy=65.0),
+    "gripper-pov": Mounted(name="gripperPOV"),
+    "topview": Mounted(name="topview"),
+    "corner": Mounted(name="corner", upside_down=True),
+    "corner2": Mounted(name="corner2", upside_down=True),
+    "corner3": Mounted(name="corner3", upside_down=True),
+    "corner4": Mounted(name="corner4", upside_down=True),
+    "behind-gripper": Mounted(name="behindGripper"),
+}
+"""`scene` is ours: from the side of the arm's free flank, so that objects are seen; `gripper` is Meta-World's at a wider
+angle. The others ship with Meta-World; those that it draws upside down are turned."""
+
+_RATE_HZ = 80.0
+_GOAL_GROUP = 5
+_ACTION = ActionSpec(names=("x", "y", "z", "gripper"), low=(-1.0,) * 4, high=(1.0,) * 4, rate_hz=_RATE_HZ,
+                     reference="delta", frame="base", gripper=GripperConvention(index=3, open=-1.0, closed=1.0))
+_STATE = StateSpec(names=("hand_x", "hand_y", "hand_z", "gripper_opening"), units=("m", "m", "m", "fraction of 0.1 m"))
+
+
+def task_name(task: str) -> str:
+    """The task without its version suffix: `door-open-v3` and `door-open` are one. Raises `ConfigError`."""
+    name = task.removesuffix("-v3")
+    if name not in INSTRUCTIONS:
+        raise ConfigError("Meta-World has no such task", where="env.task", found=task, next_step=nearest(name, INSTRUCTIONS))
+    return name
+
+
+class MetaWorld(Environment, Buildable):
+    """One task. Actions are displacements of the hand's target, 1.0 being 1 cm per step of 1/80 s, and the gripper."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(BaseConfig):
+        """task: a name, with or without `-v3`. cameras: keys of `CAMERAS`. size: pixels, square.
+
+        condition: `clean`, or `random` where the seed also chooses colours, textures, lights, camera jitter and clutter.
+        horizon: control steps, at most Meta-World's 500. instructions: `canonical`, or `paraphrases` chosen by the seed.
+        goal_visible: whether the sphere that marks the goal is drawn, as Meta-World ships it.
+        """
+
+        task: str
+        cameras: tuple[str, ...] = ("scene", "gripper")
+        size: int = 64
+        condition: Condition = "clean"
+        horizon: int = 500
+        instructions: Literal["canonical", "paraphrases"] = "canonical"
+        goal_visible: bool = True
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": int(_RATE_HZ)}
+    render_mode = "rgb_array"
+
+    def __init__(self, config: Config) -> None:
+        self.config, self.task = config, task_name(config.task)
+        _check(config)
+        backend_name()  # before mujoco is imported
+        self._raw = _raw_environment(self.task)
+        if not config.goal_visible:
+            for site in range(self._raw.model.nsite):
+                if "goal" in self._raw.model.site(site).name:
+                    self._raw.model.site_group[site] = _GOAL_GROUP
+        self._pristine = capture(self._raw)
+        self._views = {name: CAMERAS[name] for name in config.cameras}
+        self._seed: int | None = None
+        self._steps = 0
+        self._privileged: NDArray[np.float64] = np.zeros(39)
+        self.observation_space = gymnasium.spaces.Dict({
+            "images": gymnasium.spaces.Dict({
+                name: gymnasium.spaces.Box(0, 255, (3, config.size, config.size), np.uint8) for name in config.cameras}),
+            "state": gymnasium.spaces.Box(-np.inf, np.inf, (_STATE.size,), np.float32),
+            "instruction": gymnasium.spaces.Text(max_length=200, charset="abcdefghijklmnopqrstuvwxyz' "),
+        })
+        self.action_space = gymnasium.spaces.Box(np.float32(_ACTION.low), np.float32(_ACTION.high), dtype=np.float32)
+
+    @property
+    def specs(self) -> tuple[ObservationSpec, ActionSpec]:
+        size = self.config.size
+        cameras = tuple(CameraSpec(name=name, height=size, width=size) for name in self.config.cameras)
+        return ObservationSpec(cameras=cameras, state=_STATE, rate_hz=_RATE_HZ), _ACTION
+
+    @property
+    def seed(self) -> int:
+        if self._seed is None:
+            raise SpecError("no episode has begun", where="env", next_step="call reset(seed=...) first")
+        return self._seed
+
+    @property
+    def instruction(self) -> str:
+        texts = INSTRUCTIONS[self.task]
+        return texts[0] if self.config.instructions == "canonical" else texts[1 + self.seed % (len(texts) - 1)]
+
+    @property
+    def privileged(self) -> NDArray[np.float64]:
+        """Meta-World's own observation (39,), objects and goal included: for scripted experts only."""
+        return self._privileged.copy()
+
+    @property
+    def simulation(self) -> Any:
+        """The wrapped Meta-World environment with its `model` and `data`: for annotations."""
+        return self._raw
+
+    def start(self, seed: int) -> None:
+        rewind(self._raw, self._pristine)
+        self._raw.np_random = np.random.Generator(np.random.PCG64(seed))
+        self._privileged, _ = self._raw.reset()
+        self._seed, self._steps = seed, 0
+
+    def advance(self, action: NDArray[np.float32]) -> Advance:
+        array = check_action(action, _ACTION)
+        if self._seed is None or self._steps >= self.config.horizon:
+            raise SpecError("the episode is over", where="env.advance", found=f"step {self._steps}",
+                            accepted=f"{self.config.horizon} steps", next_step="call reset(seed=...)")
+        self._privileged, reward, _, _, info = self._raw.step(array)
+        self._steps += 1
+        return Advance(reward=float(reward), success=bool(info["success"]), truncated=self._steps >= self.config.horizon)
+
+    @property
+    def state(self) -> NDArray[np.float32]:
+        """Hand position in m and gripper opening, (4,). The first four numbers of Meta-World's observation, no others."""
+        return self._privileged[:4].astype(np.float32)
+
+    @cached_property
+    def _painter(self) -> Painter:
+        return painter(self._raw.model, self._raw.data, height=self.config.size, width=self.config.size)
+
+    def observe(self) -> Observation:
+        raw = self._raw
+        images = {name: self._painter.color(view.pose(raw.model, raw.data)) for name, view in self._views.items()}
+        return {"images": images, "state": self.state, "instruction": self.instruction}
+
+    def render(self) -> NDArray[np.uint8]:
+        """All cameras side by side, (height, width, 3), as gymnasium's recorders want it."""
+        return np.concatenate(list(self.observe()["images"].values()), axis=2).transpose(1, 2, 0)
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot({**{f"raw/{name}": array for name, array in capture(self._raw).items()},
+                         "privileged": self._privileged.copy(), "steps": np.int64(self._steps), "seed": np.int64(self.seed)})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        arrays = snapshot.arrays
+        rewind(self._raw, {name.removeprefix("raw/"): array for name, array in arrays.items() if name.startswith("raw/")})
+        self._privileged = arrays["privileged"].copy()
+        self._seed, self._steps = int(arrays["seed"]), int(arrays["steps"])
+
+    def protocol(self) -> dict[str, Any]:
+        config = self.config
+        return {
+            "suite": "metaworld", "task": self.task, "success": "first step on which Meta-World reports success",
+            "horizon": config.horizon, "rate_hz": _RATE_HZ, "goal_visible": config.goal_visible,
+            "cameras": {name: _plain(view) for name, view in self._views.items()},
+            "image": {"height": config.size, "width": config.size, "shadows": False, "reflections": False, "samples": 1},
+            "renderer": family(), "condition": config.condition,
+            "instructions": f"{config.instructions}-{INSTRUCTIONS_VERSION}",
+            "state": list(_STATE.names), "action": f"{_ACTION.reference} {_ACTION.frame} {' '.join(_ACTION.names)}",
+            "versions": {name: version(name) for name in ("metaworld", "mujoco")},
+        }
+
+    def close(self) -> None:
+        if "_painter" in self.__dict__:
+            self._painter.close()
+            del self.__dict__["_painter"]
+        self._raw.close()
+
+
+def _plain(view: Camera) -> dict[str, Any]:
+    values = {field.name: getattr(view, field.name) for field in fields(view)}
+    return {"kind": type(view).__name__.lower(),
+            **{name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}}
+
+
+def _check(config: MetaWorld.Config) -> None:
+    for index, camera in enumerate(config.cameras):
+        if camera not in CAMERAS:
+            raise ConfigError("no such camera", where=f"env.cameras[{index}]", found=camera, next_step=nearest(camera, CAMERAS))
+    if not 1 <= config.horizon <= 500:
+        raise ConfigError("the horizon is out of range", where="env.horizon", found=config.horizon, accepted="1 to 500")
+    if not 8 <= config.size <= 2048:
+        raise ConfigError("the image size is out of range", where="env.size", found=config.size, accepted="8 to 2048 pixels")
+
+
+def _raw_environment(task: str) -> Any:
+    """Meta-World's class for `task`, seedable, with the goal in its observation for the experts."""
+    try:
+        from metaworld.env_dict import ENV_CLS_MAP
+    except ImportError as error:
+        raise MissingExtraError("metaworld", "sim", "simulating Meta-World") from error
+    raw = ENV_CLS_MAP[f"{task}-v3"]()
+    raw._freeze_rand_vec, raw.seeded_rand_vec, raw._set_task_called = False, True, True
+    # The observation space caches its goal bounds; left in place it clips every goal to zero.
+    raw.__dict__.pop("sawyer_observation_space", None)
+    raw._partially_observable = False
+    return raw
