@@ -133,7 +133,7 @@ class VideoJoiner:
         self.file = next(self._files)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self._output = av.open(str(self.file), "w", format="mp4")
-        self._stream = self._output.add_stream_from_template(template)
+        self._stream = self._output.add_stream_from_template(template, opaque=True)
         self._stream.time_base = 1 / self._rate
         self._signature, self._bytes, self._frames, self._last_dts = signature, 0, 0, -1_000_000
 

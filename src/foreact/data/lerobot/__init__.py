@@ -3,7 +3,11 @@
 from foreact.data.lerobot.conventions import Specs, StatedConventions, standard_features
 from foreact.data.lerobot.dataset import Dataset
 from foreact.data.lerobot.episode import EncodedEpisode, EpisodeEncoder
+from foreact.data.lerobot.joining import extract, merge
 from foreact.data.lerobot.layout import Feature
 from foreact.data.lerobot.writer import DatasetWriter
 
-__all__ = ["Dataset", "DatasetWriter", "EncodedEpisode", "EpisodeEncoder", "Feature", "Specs", "StatedConventions", "standard_features"]
+__all__ = [
+    "Dataset", "DatasetWriter", "EncodedEpisode", "EpisodeEncoder", "Feature", "Specs", "StatedConventions", "extract", "merge",
+    "standard_features",
+]

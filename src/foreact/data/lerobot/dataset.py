@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from foreact.contract.errors import DatasetError, nearest
-from foreact.data.decoding import DecoderCache, backend, match_times
+from foreact.data.decoding import Decoder, DecoderCache, backend, match_times
 from foreact.data.fingerprint import folder_fingerprint
 from foreact.data.lerobot.columns import column_to_numpy
 from foreact.data.lerobot.conventions import Specs, StatedConventions, derive_specs, is_camera, read_specs
@@ -110,7 +110,7 @@ class Dataset:
         entry = self.episodes[episode]
         if key in self._columns:
             return self._columns[key][entry.first:entry.last + 1]
-        return column_to_numpy(self._episode_column(entry, key), self.feature(key), where=f"{entry.data_file}: {key}")
+        return column_to_numpy(self.cells(key, episode), self.feature(key), where=f"{entry.data_file}: {key}")
 
     def texts(self, rows: np.ndarray) -> tuple[str, ...]:
         """The instruction at each row."""
@@ -152,11 +152,15 @@ class Dataset:
             raise DatasetError("no such frame", where=where, found=f"{wanted.min()}..{wanted.max()}",
                                accepted=f"0..{entry.length - 1}")
         found = self._from_video(key, entry, wanted, where) if feature.dtype == "video" else \
-            self._from_column(key, entry, wanted, channels, where)
+            self._from_column(key, episode, wanted, channels, where)
         if found.shape[1:] != (channels, height, width):
             raise DatasetError("pictures are not of the size that info.json states", where=where, found=found.shape[1:],
                                accepted=(channels, height, width))
         return found
+
+    def video(self, file: Path) -> Decoder:
+        """The open decoder of a video file."""
+        return self._decoders.get(file)
 
     def close(self) -> None:
         """Close the videos that are open."""
@@ -165,12 +169,11 @@ class Dataset:
     def _from_video(self, key: str, entry: Episode, wanted: np.ndarray, where: str) -> np.ndarray:
         span = entry.videos[key]
         stamps = self.column("timestamp")[entry.first + wanted].astype(np.float64)
-        # float32 stamps are only good to a few 1e-7 relative; the frame they mean is at a multiple of 1 / fps.
-        decoder = self._decoders.get(span.file)
+        decoder = self.video(span.file)
         return decoder.read(match_times(decoder, span.start + stamps, fps=self.info.fps, where=where))
 
-    def _from_column(self, key: str, entry: Episode, wanted: np.ndarray, channels: int, where: str) -> np.ndarray:
-        cells = self._episode_column(entry, key).take(pa.array(wanted)).to_pylist()
+    def _from_column(self, key: str, episode: int, wanted: np.ndarray, channels: int, where: str) -> np.ndarray:
+        cells = self.cells(key, episode).take(pa.array(wanted)).to_pylist()
         return np.stack([self._picture(cell, channels, f"{where}, frame {index}")
                          for cell, index in zip(cells, wanted, strict=True)]).transpose(0, 3, 1, 2)
 
@@ -192,8 +195,9 @@ class Dataset:
             raise DatasetError("a column is missing", where=str(file), found=key)
         return column_to_numpy(table[key], feature, where=f"{file}: {key}")
 
-    def _episode_column(self, entry: Episode, key: str) -> pa.ChunkedArray:
-        """The cells of one episode; only the row groups that hold it are read, and the last answer is kept."""
+    def cells(self, key: str, episode: int) -> pa.ChunkedArray:
+        """The stored cells of one episode; only the row groups that hold it are read, and the last answer is kept."""
+        entry = self.episodes[episode]
         if self._pictures is not None and self._pictures[0] == (entry.data_file, f"{entry.index} {key}"):
             return self._pictures[1]
         first = next(e.first for e in self.episodes if e.data_file == entry.data_file)

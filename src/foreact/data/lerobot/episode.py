@@ -21,7 +21,7 @@ from foreact.data.lerobot.layout import AUTOMATIC, CAMERA_PREFIX, Feature
 from foreact.data.pictures import encode_picture
 from foreact.data.statistics import Histogram, image_histogram, sampled_rows
 
-__all__ = ["EncodedEpisode", "EpisodeEncoder"]
+__all__ = ["EncodedEpisode", "EpisodeEncoder", "episode_table"]
 
 # Not-a-number here ruins training; elsewhere (an occluded point track) it can mean something.
 _FINITE = ("observation.state", "action")
@@ -114,7 +114,7 @@ class EpisodeEncoder:
             else:
                 columns[key] = numpy_to_column(values, feature)
         return EncodedEpisode(length=length, tasks=tasks, task_steps=np.array([tasks.index(text) for text in texts]),
-                              table=self._ipc(columns, length), videos=videos, histograms=histograms)
+                              table=episode_table(columns, length, self.fps), videos=videos, histograms=histograms)
 
     def _image_key(self, name: str) -> str:
         return CAMERA_PREFIX + name if CAMERA_PREFIX + name in self.features else name
@@ -139,10 +139,12 @@ class EpisodeEncoder:
             raise DatasetError("a number is not finite", where=f"add_episode: {key}", found=f"frame {bad[0]}, entry {bad[1:]}")
         return values
 
-    def _ipc(self, columns: Mapping[str, pa.Array], length: int) -> bytes:
-        automatic = {"timestamp": (np.arange(length) / self.fps).astype(np.float32), "frame_index": np.arange(length)}
-        table = pa.table({**columns, **{key: pa.array(value) for key, value in automatic.items()}})
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
-        return sink.getvalue().to_pybytes()
+
+def episode_table(columns: Mapping[str, pa.Array | pa.ChunkedArray], length: int, fps: float) -> bytes:
+    """The columns of an episode with `timestamp` and `frame_index`, as Arrow IPC."""
+    automatic = {"timestamp": (np.arange(length) / fps).astype(np.float32), "frame_index": np.arange(length)}
+    table = pa.table({**columns, **{key: pa.array(value) for key, value in automatic.items()}})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()

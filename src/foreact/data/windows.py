@@ -1,0 +1,217 @@
+"""Stretches of demonstration to learn from: every frame of the chosen episodes is the present of one window.
+
+Offsets are control steps relative to the present; at the ends of an episode the first or last frame repeats, and a flag
+says so (LeRobot's convention). Whole batches are gathered by index from arrays and memory maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils import data
+
+from foreact.contract.context import Context, Window
+from foreact.contract.errors import ConfigError, DatasetError
+from foreact.data.lerobot.dataset import Dataset
+from foreact.data.stores import DecodedFrames, EncodedStore, FrameSource
+
+__all__ = ["Offsets", "Windows", "collate", "offsets_from_seconds", "steps_from_seconds"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offsets:
+    """What a window spans, in control steps. history ends with 0, the present; future is after it; both ascend.
+
+    The actions are those of steps 0 .. horizon - 1; `past_actions` counts executed actions before the present.
+    """
+
+    horizon: int
+    history: tuple[int, ...] = (0,)
+    future: tuple[int, ...] = ()
+    past_actions: int = 0
+
+    def __post_init__(self) -> None:
+        problems = {
+            "horizon": (self.horizon >= 1, self.horizon, "at least 1"),
+            "history": (self.history[-1:] == (0,) and list(self.history) == sorted(set(self.history)), self.history,
+                        "ascending steps that end with 0"),
+            "future": (all(step > 0 for step in self.future) and list(self.future) == sorted(set(self.future)), self.future,
+                       "ascending steps above 0"),
+            "past_actions": (self.past_actions >= 0, self.past_actions, "at least 0"),
+        }
+        for name, (fine, found, accepted) in problems.items():
+            if not fine:
+                raise ConfigError("not a window", where=f"offsets.{name}", found=found, accepted=accepted)
+
+
+def steps_from_seconds(seconds: Sequence[float], *, fps: float, tolerance: float = 1e-4, where: str = "") -> tuple[int, ...]:
+    """Times to control steps; raises `ConfigError` where one is further than `tolerance` seconds from a multiple of 1 / fps."""
+    steps = np.round(np.asarray(seconds, dtype=np.float64) * fps).astype(int)
+    off = np.abs(steps / fps - np.asarray(seconds, dtype=np.float64))
+    if off.max(initial=0.0) > tolerance:
+        worst = int(off.argmax())
+        raise ConfigError("a time lies between two frames", where=f"delta_timestamps.{where}", found=f"{seconds[worst]} s",
+                          accepted=f"multiples of {1 / fps:.6g} s (the dataset runs at {fps:g} fps)")
+    return tuple(int(step) for step in steps)
+
+
+def offsets_from_seconds(delta_timestamps: Mapping[str, Sequence[float]], *, fps: float, state_key: str = "observation.state",
+                         action_key: str = "action", tolerance: float = 1e-4) -> Offsets:
+    """LeRobot's `delta_timestamps` as `Offsets`.
+
+    All cameras share their times, of which those up to 0 are history and the rest future; the state has the history's
+    times; the actions run from 0 without gaps.
+    """
+    steps = {key: steps_from_seconds(times, fps=fps, tolerance=tolerance, where=key) for key, times in delta_timestamps.items()}
+    actions = steps.pop(action_key, (0,))
+    past = sum(step < 0 for step in actions)
+    if actions != tuple(range(-past, len(actions) - past)) or past == len(actions):
+        raise ConfigError("action times must follow one another and include 0", where=f"delta_timestamps.{action_key}",
+                          found=actions)
+    state = steps.pop(state_key, None)
+    if len(set(steps.values())) > 1:
+        raise ConfigError("all cameras need the same times", where="delta_timestamps", found=steps)
+    seen = next(iter(steps.values()), state or (0,))
+    history = tuple(step for step in seen if step <= 0)
+    if state is not None and state != history:
+        raise ConfigError("the state needs the times of the image history", where=f"delta_timestamps.{state_key}", found=state,
+                          accepted=history)
+    return Offsets(horizon=len(actions) - past, history=history, future=tuple(step for step in seen if step > 0),
+                   past_actions=past)
+
+
+class Windows(data.Dataset):
+    """Map-style: `windows[i]` is a `Window` of batch size 1; `windows.batch(indices)` gathers many at once.
+
+    frames: where images come from (default: decoding each time); None with `images=False` leaves them out.
+    encoded: fills `Window.encoded` with (history, then future) encodings.
+    episodes: places in `dataset.episodes` to draw from (default all). action_key None: video without actions, which
+    needs `action_size`; such windows have `has_action` False and zero actions.
+    extras: numeric features at the present step. `Window.extras` also holds row, episode, frame and history_is_pad.
+    """
+
+    def __init__(self, dataset: Dataset, offsets: Offsets, *, cameras: Sequence[str] | None = None,
+                 state_key: str = "observation.state", action_key: str | None = "action", action_size: int | None = None,
+                 episodes: Sequence[int] | None = None, frames: FrameSource | None = None, encoded: EncodedStore | None = None,
+                 images: bool = True, goal: bool = False, extras: Sequence[str] = ()) -> None:
+        self.dataset, self.offsets, self._goal = dataset, offsets, goal
+        self.cameras = tuple(cameras) if cameras is not None else tuple(dataset.cameras)
+        for camera in self.cameras:
+            dataset.camera_key(camera)
+        self._frames = None if not images else frames or DecodedFrames(dataset, self.cameras)
+        self._encoded = encoded
+        if encoded is not None and encoded.cameras != self.cameras:
+            raise ConfigError("the encodings are of other cameras", where="windows.encoded", found=encoded.cameras,
+                              accepted=self.cameras)
+        for source in (self._frames, encoded):
+            if source is not None and source.dataset.fingerprint != dataset.fingerprint:
+                raise ConfigError("frames and windows are of different datasets", where="windows",
+                                  found=source.dataset.root, accepted=dataset.root)
+        self._state = self._vectors(state_key)
+        self._action = None if action_key is None else self._vectors(action_key)
+        if self._action is None and not action_size:
+            raise ConfigError("video without actions needs the size that actions would have", where="windows.action_size")
+        self._action_size = int(action_size or 0) if self._action is None else self._action.shape[1]
+        self._extras = {key: torch.from_numpy(np.ascontiguousarray(dataset.column(key))) for key in extras}
+        self._choose(episodes)
+
+    def _vectors(self, key: str) -> np.ndarray:
+        values = self.dataset.column(key)
+        values = np.ascontiguousarray(values.reshape(len(values), -1), dtype=np.float32)
+        if not np.isfinite(values).all():
+            bad = int(np.argwhere(~np.isfinite(values).all(1))[0, 0])
+            raise DatasetError("a number is not finite", where=key, found=f"first in row {bad}",
+                               next_step="run `foreact data check` on the dataset and leave the episode out")
+        return values
+
+    def _choose(self, episodes: Sequence[int] | None) -> None:
+        known = self.dataset.episodes
+        chosen = np.arange(len(known)) if episodes is None else np.asarray(sorted(set(episodes)), dtype=np.int64)
+        if not len(chosen) or chosen[0] < 0 or chosen[-1] >= len(known):
+            raise ConfigError("no such episodes", where="windows.episodes", found=list(chosen[:5]), accepted=f"0..{len(known) - 1}")
+        self.episodes = tuple(int(episode) for episode in chosen)
+        self._first = np.array([episode.first for episode in known])
+        self._last = np.array([episode.last for episode in known])
+        self._rows = np.concatenate([np.arange(known[e].first, known[e].last + 1) for e in chosen])
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The row of the dataset that is the present of each window."""
+        return self._rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Window:
+        return self.batch(np.array([index]))
+
+    def batch(self, indices: np.ndarray) -> Window:
+        """The windows at `indices`, in this order."""
+        present = self._rows[np.asarray(indices)]
+        episode = self.dataset.episode_of_row[present]
+        first, last = self._first[episode, None], self._last[episode, None]
+        o = self.offsets
+        history, history_pad = _gathered(present, o.history, first, last)
+        future, future_pad = _gathered(present, o.future, first, last)
+        actions, action_pad = _gathered(present, tuple(range(o.horizon)), first, last)
+        seen = {camera: self._frames.read(camera, np.concatenate([history, future], 1)) for camera in self.cameras} \
+            if self._frames is not None else {}
+        split = len(o.history)
+        past, past_pad = _gathered(present, tuple(range(-o.past_actions, 0)), first, last)
+        extras = {"row": torch.from_numpy(present), "episode": torch.from_numpy(episode),
+                  "frame": torch.from_numpy(present - first[:, 0]), "history_is_pad": history_pad}
+        if o.past_actions:
+            extras["past_action_is_pad"] = past_pad
+        goals = {c: torch.from_numpy(self._frames.read(c, last[:, 0])) for c in self.cameras} \
+            if self._goal and self._frames is not None else None
+        context = Context(
+            images={camera: torch.from_numpy(images[:, :split]) for camera, images in seen.items()},
+            state=torch.from_numpy(self._state[history]), instruction=self.dataset.texts(present),
+            past_actions=self._actions(past) if o.past_actions else None, goal_images=goals)
+        return Window(
+            context=context, actions=self._actions(actions), action_is_pad=action_pad,
+            future_images={camera: torch.from_numpy(images[:, split:]) for camera, images in seen.items()},
+            future_is_pad=future_pad, future_offsets=o.future,
+            encoded=None if self._encoded is None else self._encoded.read(np.concatenate([history, future], 1)),
+            has_action=torch.full((len(present),), self._action is not None),
+            extras=extras | {key: values[torch.from_numpy(present)] for key, values in self._extras.items()})
+
+    def _actions(self, rows: np.ndarray) -> Tensor:
+        if self._action is None:
+            return torch.zeros(*rows.shape, self._action_size)
+        return torch.from_numpy(self._action[rows])
+
+
+def _gathered(present: np.ndarray, offsets: tuple[int, ...], first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, Tensor]:
+    """Rows at the offsets, held inside the episode, and whether each one had to be held."""
+    wanted = present[:, None] + np.asarray(offsets, dtype=np.int64)
+    held = np.clip(wanted, first, last)
+    return held, torch.from_numpy(held != wanted)
+
+
+def collate(windows: Sequence[Window]) -> Window:
+    """Windows one after the other in one batch, for a torch `DataLoader`."""
+    contexts = [window.context for window in windows]
+    one = windows[0]
+
+    def joined(parts: list[Tensor | None]) -> Tensor | None:
+        return None if parts[0] is None else torch.cat(parts)  # type: ignore[arg-type]
+
+    def by_name(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    goals = [context.goal_images for context in contexts if context.goal_images is not None]
+    context = Context(
+        images=by_name([c.images for c in contexts]), state=torch.cat([c.state for c in contexts]),
+        instruction=tuple(text for c in contexts for text in c.instruction),
+        past_actions=joined([c.past_actions for c in contexts]), goal_images=by_name(goals) if goals else None)
+    return Window(
+        context=context, actions=torch.cat([w.actions for w in windows]),
+        action_is_pad=torch.cat([w.action_is_pad for w in windows]), future_images=by_name([w.future_images for w in windows]),
+        future_is_pad=torch.cat([w.future_is_pad for w in windows]), future_offsets=one.future_offsets,
+        encoded=joined([w.encoded for w in windows]), has_action=joined([w.has_action for w in windows]),
+        extras=by_name([w.extras for w in windows]))
