@@ -1,1 +1,1 @@
-
+"""Training: runs, stages, the loop, checkpoints, resuming, several processes."""

@@ -1,0 +1,44 @@
+"""The whole resolved config of a training run: saved as config.json and read back identically."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from foreact.model import WorldActionModel
+from foreact.training.settings import (
+    Average,
+    Checkpoints,
+    Optimiser,
+    Precision,
+    Schedule,
+    ScheduleKind,
+    Stage,
+    SubstrateFit,
+    Training,
+    Validation,
+)
+
+__all__ = ["Average", "Checkpoints", "Optimiser", "Precision", "Run", "Schedule", "ScheduleKind", "Stage", "SubstrateFit", "Training",
+           "Validation", "WindowSettings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowSettings:
+    """What is cut from an episode: `cameras` (empty: all of the dataset), `history` frames up to the present.
+
+    The action horizon and the future offsets belong to the model's coupling.
+    """
+
+    cameras: tuple[str, ...] = ()
+    history: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A recipe at a size, fully resolved. `decode(Run, encode(run)) == run`."""
+
+    recipe: str
+    size: str
+    model: WorldActionModel.Config
+    training: Training
+    windows: WindowSettings = field(default_factory=WindowSettings)
