@@ -1,0 +1,13 @@
+"""Shape words are enforced while the tests run; torch keeps to one thread per worker."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from jaxtyping import install_import_hook
+
+install_import_hook("foreact", "shape_checks.checked")
+
+import torch
+
+torch.set_num_threads(1)
