@@ -8,6 +8,6 @@ from jaxtyping import install_import_hook
 
 install_import_hook("foreact", "shape_checks.checked")
 
-import torch
+import torch  # noqa: E402 - after the hook, which must see every import of foreact
 
 torch.set_num_threads(1)

@@ -24,8 +24,14 @@ def names(files):
 
 
 def lint_imports(source, configuration):
-    return subprocess.run([Path(sys.executable).parent / "lint-imports", "--no-logo", "--no-cache", "--config", configuration],
-                          env={**os.environ, "PYTHONPATH": str(source)}, cwd=source, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", "--no-logo", "--no-cache", "--config", configuration],
+        env={**os.environ, "PYTHONPATH": str(source)},
+        cwd=source,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_imports_run_one_way():
@@ -71,7 +77,9 @@ def test_nothing_is_unpickled_and_nothing_is_guessed(file):
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             modules = {alias.name.split(".")[0] for alias in node.names} | {(getattr(node, "module", "") or "").split(".")[0]}
-            assert not modules & {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib", "torchvision", "lerobot"}, file
+            assert not modules & {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib", "torchvision", "lerobot"}, (
+                file
+            )
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             assert called not in {"torch.load", "torch.save", "hasattr", "eval", "exec"}, f"{file}:{node.lineno}"
@@ -83,7 +91,9 @@ def test_nothing_is_unpickled_and_nothing_is_guessed(file):
 
 def test_every_package_of_ours_is_pinned():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [Requirement(line) for group in (project["dependencies"], *project["optional-dependencies"].values()) for line in group]
+    wanted = [
+        Requirement(line) for group in (project["dependencies"], *project["optional-dependencies"].values()) for line in group
+    ]
     pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#"))
     for requirement in wanted:
         assert requirement.specifier.contains(pinned[requirement.name.lower()], prereleases=True), requirement

@@ -60,7 +60,9 @@ class Bicycle(Buildable):
         self.config = config
 
 
-BICYCLE = Bicycle.Config(front=SpokedWheel.Config(spokes=28), rear=DiscWheel.Config(thickness=0.5), lamps=(Lamp(), Lamp(lumen=9.0)))
+BICYCLE = Bicycle.Config(
+    front=SpokedWheel.Config(spokes=28), rear=DiscWheel.Config(thickness=0.5), lamps=(Lamp(), Lamp(lumen=9.0))
+)
 
 
 def test_the_type_of_a_field_picks_the_class_that_is_built():
@@ -100,7 +102,9 @@ def test_the_hash_follows_the_content():
 def test_an_override_replaces_one_leaf(override, path, value):
     before, after = leaves(BICYCLE), leaves(apply_overrides(BICYCLE, [override]))
     assert after[path] == value
-    assert {k: v for k, v in after.items() if k != path} == {k: v for k, v in before.items() if k != path and not k.startswith(f"{path}.")}
+    assert {k: v for k, v in after.items() if k != path} == {
+        k: v for k, v in before.items() if k != path and not k.startswith(f"{path}.")
+    }
 
 
 def test_an_override_may_pick_another_class():

@@ -9,8 +9,11 @@ from foreact.contract.context import Cost, fake_context, fake_window
 from foreact.contract.errors import SpecError
 from foreact.contract.specs import ActionSpec, CameraSpec, ObservationSpec, StateSpec
 
-OBSERVATION = ObservationSpec(cameras=(CameraSpec(name="front", height=8, width=12), CameraSpec(name="wrist", height=8, width=12)),
-                              state=StateSpec(names=("x", "y"), units=("m", "m")), rate_hz=20.0)
+OBSERVATION = ObservationSpec(
+    cameras=(CameraSpec(name="front", height=8, width=12), CameraSpec(name="wrist", height=8, width=12)),
+    state=StateSpec(names=("x", "y"), units=("m", "m")),
+    rate_hz=20.0,
+)
 ACTION = ActionSpec(names=("dx", "dy"), low=(-1.0, 0.0), high=(1.0, 0.5), rate_hz=20.0, reference="delta", frame="end-effector")
 
 

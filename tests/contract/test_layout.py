@@ -46,7 +46,9 @@ def test_a_stream_sees_nothing_that_is_not_said():
     ({"a": "", "b": "", "c": "ab"}, (("a",), ("b",), ("c",))),
 ])
 def test_rounds_put_mutual_sight_together_and_what_is_seen_first(sees, rounds):
-    layout = Layout(streams=tuple(stream(name, 0) for name in "abc"), sees={n: tuple(Sight(m) for m in seen) for n, seen in sees.items()})
+    layout = Layout(
+        streams=tuple(stream(name, 0) for name in "abc"), sees={n: tuple(Sight(m) for m in seen) for n, seen in sees.items()}
+    )
     assert layout.rounds() == rounds
 
 

@@ -8,8 +8,11 @@ from foreact.contract.config import decode, encode
 from foreact.contract.errors import SpecError
 from foreact.contract.specs import ActionSpec, CameraSpec, GripperConvention, ObservationSpec, StateSpec, require_equal
 
-OBSERVATION = ObservationSpec(cameras=(CameraSpec(name="corner", height=48, width=64), CameraSpec(name="gripper", height=48, width=64)),
-                              state=StateSpec(names=("x", "y", "z"), units=("m", "m", "m")), rate_hz=20.0)
+OBSERVATION = ObservationSpec(
+    cameras=(CameraSpec(name="corner", height=48, width=64), CameraSpec(name="gripper", height=48, width=64)),
+    state=StateSpec(names=("x", "y", "z"), units=("m", "m", "m")),
+    rate_hz=20.0,
+)
 ACTION = ActionSpec(names=("dx", "dy", "grip"), low=(-1.0, -1.0, -1.0), high=(1.0, 1.0, 1.0), rate_hz=20.0, reference="delta",
                     frame="end-effector", gripper=GripperConvention(index=2, open=-1.0, closed=1.0))
 

@@ -72,7 +72,11 @@ def test_a_folder_appears_only_when_the_block_ends_well(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's disk that is always full")
 def test_a_full_disk_is_one_clear_error():
-    with pytest.raises(StorageError, match="the disk is full") as caught, storage_errors("/data/run"), open("/dev/full", "wb") as file:
+    with (
+        pytest.raises(StorageError, match="the disk is full") as caught,
+        storage_errors("/data/run"),
+        open("/dev/full", "wb") as file,
+    ):
         file.write(b"x")
         file.flush()
     assert "--out" in str(caught.value)

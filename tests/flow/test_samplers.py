@@ -18,7 +18,10 @@ def curved(state, sigma):
 
 
 def error_of(solver, steps):
-    start = {"x": torch.full((1,), math.exp(-1.0), dtype=torch.float64), "y": torch.full((1,), math.exp(math.sin(3.0) / 3), dtype=torch.float64)}
+    start = {
+        "x": torch.full((1,), math.exp(-1.0), dtype=torch.float64),
+        "y": torch.full((1,), math.exp(math.sin(3.0) / 3), dtype=torch.float64),
+    }
     # stop above zero: heun takes its last slope at sigma = 0 from the left, which is a rule of its own (see below)
     grid = torch.linspace(1.0, 0.1, steps + 1, dtype=torch.float64)
     end = integrate(curved, start, grid, solver=solver)

@@ -22,7 +22,9 @@ def test_levels_fall_from_noise_to_data(steps, shift):
 def test_shift_has_its_closed_form_and_its_inverse():
     sigma = torch.linspace(0, 1, 11, dtype=torch.float64)
     assert torch.equal(shifted(sigma, 1.0), sigma)
-    torch.testing.assert_close(shifted(torch.tensor([0.5], dtype=torch.float64), 3.0), torch.tensor([0.75], dtype=torch.float64))
+    torch.testing.assert_close(
+        shifted(torch.tensor([0.5], dtype=torch.float64), 3.0), torch.tensor([0.75], dtype=torch.float64)
+    )
     torch.testing.assert_close(shifted(shifted(sigma, 3.0), 1 / 3.0), sigma)
 
 

@@ -28,7 +28,9 @@ def test_the_path_runs_from_data_to_noise(path):
 @pytest.mark.parametrize("wanted", KINDS)
 def test_a_perfect_prediction_of_one_kind_is_a_perfect_prediction_of_every_kind(path, given, wanted):
     x0, x1, sigma, xt = path
-    torch.testing.assert_close(READ[wanted](given, target(given, x0, x1), xt, sigma), target(wanted, x0, x1), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        READ[wanted](given, target(given, x0, x1), xt, sigma), target(wanted, x0, x1), rtol=1e-12, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("given", KINDS)
