@@ -1,1 +1,1 @@
-
+"""Recipes: published systems as data. `foreact.recipes.catalogue` lists them."""

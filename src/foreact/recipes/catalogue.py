@@ -1,0 +1,40 @@
+"""The catalogue: every module in this folder that defines `RECIPE` is a recipe of that module's name.
+
+Adding a recipe is adding a file. A module is imported only when its recipe is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import replace
+from pathlib import Path
+
+from foreact.contract.errors import ConfigError, nearest
+from foreact.recipes.recipe import Recipe
+from foreact.training.run import Run
+
+__all__ = ["baseline", "names", "recipe"]
+
+_NOT_RECIPES = frozenset({"recipe", "catalogue"})
+
+
+def names() -> tuple[str, ...]:
+    """The names of all recipes, in order."""
+    folder = Path(__file__).parent
+    return tuple(sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if m.name not in _NOT_RECIPES))
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of that name; raises `ConfigError` with the nearest name where there is none."""
+    known = names()
+    if name not in known:
+        raise ConfigError("no such recipe", where="recipe", found=name, accepted=", ".join(known), next_step=nearest(name, known))
+    found: Recipe = importlib.import_module(f"foreact.recipes.{name}").RECIPE
+    assert found.name == name, f"recipes/{name}.py defines a recipe called {found.name}"
+    return found
+
+
+def baseline(run: Run) -> Run:
+    """The no-future baseline of a run: same sizes, data and budget, nothing predicted but the action."""
+    return replace(run, model=run.model.without_future())

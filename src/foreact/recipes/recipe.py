@@ -1,0 +1,70 @@
+"""A recipe: a published system, or a plain member of a family, as data: its card and its sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from foreact.contract.errors import ConfigError, nearest
+from foreact.contract.specs import ActionSpec, ObservationSpec
+from foreact.model import WorldActionModel
+from foreact.training.run import Run
+
+__all__ = ["Card", "Recipe", "parameters"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """Where a recipe comes from, its place on the four axes in the survey's words, and where it differs from its source.
+
+    arxiv: identifier without prefix; empty where none is known. deviations: one sentence each.
+    """
+
+    title: str
+    paper: str
+    arxiv: str
+    year: int
+    philosophy: str
+    substrate: str
+    backbone: str
+    coupling: str
+    regime: str
+    deviations: tuple[str, ...]
+    bibtex: str
+
+    @property
+    def axes(self) -> dict[str, str]:
+        """The 4-tuple of equation 37."""
+        return {"substrate": self.substrate, "backbone": self.backbone, "coupling": self.coupling, "regime": self.regime}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """`sizes` maps "tiny" (two CPU cores), "base" (one GPU) and "paper" (the source's own scale) to builders of a `Run`.
+
+    image: height and width that each size is meant for. parameters: count at size "paper" for its cameras of that size,
+    a state and an action of four numbers; a test counts them on the meta device.
+    """
+
+    name: str
+    card: Card
+    sizes: Mapping[str, Callable[[], Run]]
+    image: Mapping[str, tuple[int, int]]
+    parameters: int
+
+    def run(self, size: str) -> Run:
+        """The resolved config at `size`; raises `ConfigError` for a size that the recipe does not have."""
+        if size not in self.sizes:
+            raise ConfigError(f"recipe '{self.name}' has no such size", where="size", found=size, accepted=", ".join(self.sizes),
+                              next_step=nearest(size, self.sizes))
+        return self.sizes[size]()
+
+
+def parameters(model: WorldActionModel.Config, observation: ObservationSpec, action: ActionSpec) -> dict[str, int]:
+    """Parameters by part ("substrate", "text", "backbone", "coupling"), counted on the meta device: nothing is allocated."""
+    with torch.device("meta"):
+        built = model.build(observation, action)
+    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in built.named_children()}
+    return {name: count for name, count in counts.items() if count}
