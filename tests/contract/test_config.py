@@ -97,14 +97,17 @@ def test_the_hash_follows_the_content():
     ("gears=[3,4]", "gears", (3, 4)),
     ("lamp.lumen=3", "lamp.lumen", 3.0),
     ("owner_name=42nd street", "owner_name", "42nd street"),
-    ("rear=null", "rear", None),
+    ("lamps.1.lumen=5", "lamps.1.lumen", 5.0),
+    ("lamps.0={\"lumen\": 6}", "lamps.0.lumen", 6.0),
 ])
 def test_an_override_replaces_one_leaf(override, path, value):
     before, after = leaves(BICYCLE), leaves(apply_overrides(BICYCLE, [override]))
-    assert after[path] == value
-    assert {k: v for k, v in after.items() if k != path} == {
-        k: v for k, v in before.items() if k != path and not k.startswith(f"{path}.")
-    }
+    assert after.pop(path) == value != before.pop(path)
+    assert after == before
+
+
+def test_an_override_may_take_a_part_away():
+    assert apply_overrides(BICYCLE, ["rear=null"]).rear is None
 
 
 def test_an_override_may_pick_another_class():
@@ -119,6 +122,8 @@ def test_an_override_may_pick_another_class():
     ("rear=DiskWheel", ("rear.type", "did you mean 'DiscWheel'?")),
     ("rear=DiscWheel", ("rear", "thickness")),
     ("owner_name.first=Ada", ("owner_name", "set owner_name itself")),
+    ("lamps.2.lumen=5", ("lamps.2", "one of: 0, 1")),
+    ("lamps.1.lumens=5", ("lamps.1.lumens", "did you mean 'lumen'?")),
     ("front.spokes", ("key=value",)),
 ])
 def test_a_wrong_override_names_the_place_and_what_is_accepted(override, said):

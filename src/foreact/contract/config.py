@@ -168,15 +168,21 @@ def _decode_fields(cls: type, data: Any, where: str) -> Any:
 
 
 def leaves(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Every leaf of a config tree by its dotted path, for help texts and tables."""
+    """Every leaf of a config tree by its dotted path, for help texts and tables; members of a tuple go by their number."""
     found: dict[str, Any] = {}
-    for f in dataclasses.fields(config):
-        value, path = getattr(config, f.name), f"{prefix}{f.name}"
-        if dataclasses.is_dataclass(value):
-            found |= leaves(value, f"{path}.")
-        else:
-            found[path] = value
+    for name, value in _children(config).items():
+        path = f"{prefix}{name}"
+        found |= leaves(value, f"{path}.") if _children(value) else {path: value}
     return found
+
+
+def _children(value: Any) -> dict[str, Any]:
+    """What an override may step into: the fields of a dataclass, the members of a tuple of dataclasses."""
+    if dataclasses.is_dataclass(value):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple) and value and all(dataclasses.is_dataclass(item) for item in value):
+        return {str(i): item for i, item in enumerate(value)}
+    return {}
 
 
 def apply_overrides(config: Any, overrides: Sequence[str]) -> Any:
@@ -198,16 +204,20 @@ def apply_overrides(config: Any, overrides: Sequence[str]) -> Any:
 
 
 def _replace(config: Any, path: list[str], value: Any, full: str) -> Any:
-    hints, name = _hints(type(config)), path[0]
-    if name not in hints:
-        depth = len(full.split(".")) - len(path)
-        raise ConfigError("no such key", where=".".join(full.split(".")[: depth + 1]), found=name, next_step=nearest(name, hints))
-    if len(path) == 1:
-        return dataclasses.replace(config, **{name: decode(hints[name], value, where=full)})
-    child = getattr(config, name)
-    if not dataclasses.is_dataclass(child):
-        raise ConfigError("this key has no parts", where=full, found=".".join(path[1:]), next_step=f"set {name} itself")
-    return dataclasses.replace(config, **{name: _replace(child, path[1:], value, full)})
+    children, name = _children(config), path[0]
+    here = ".".join(full.split(".")[: len(full.split(".")) - len(path)])
+    if not children:
+        raise ConfigError("this key has no parts", where=full, found=".".join(path), next_step=f"set {here} itself")
+    if name not in children:
+        raise ConfigError("no such key", where=f"{here}.{name}".lstrip("."), found=name, next_step=nearest(name, children))
+    if len(path) > 1:
+        new = _replace(children[name], path[1:], value, full)
+    else:
+        hint = type(children[name]) if isinstance(config, tuple) else _hints(type(config))[name]
+        new = decode(hint, value, where=full)
+    if isinstance(config, tuple):
+        return tuple(new if str(i) == name else item for i, item in enumerate(config))
+    return dataclasses.replace(config, **{name: new})
 
 
 def config_hash(config: Any) -> str:

@@ -1,0 +1,111 @@
+"""`foreact COMMAND ...`: picks the command's module, prints its result, turns errors into messages and exit codes.
+
+Exit codes: 0 done, 1 it failed, 2 the words were wrong, 130 interrupted. With `--json` standard output holds one JSON
+object and nothing else; all other words go to standard error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from foreact import __version__
+from foreact.cli.parsing import Parser, parse
+from foreact.contract.errors import ConfigError, ForeactError, nearest
+
+__all__ = ["COMMANDS", "run"]
+
+COMMANDS = {
+    "quickstart": "collect, train, evaluate and report: one command, about 15 minutes on two CPU cores",
+    "collect": "record demonstrations of scripted experts as a LeRobot dataset",
+    "data": "look at a dataset and check whether it can be trained on",
+    "train": "train a recipe on a dataset",
+    "eval": "run a trained model in closed loop and count its successes, with intervals",
+    "report": "write the HTML report of a run",
+    "recipes": "list recipes, or show one with its resolved config and parameter count",
+}
+_MODULES = {"eval": "evaluate"}
+_HELP = """commands
+{commands}
+
+foreact COMMAND --help explains each, with an example. Every setting of a config can be overridden by a dotted word:
+  foreact train joint --data demos model.coupling.horizon=8 training.batch_size=32
+
+FOREACT_DEBUG=1 shows the traceback of an error."""
+
+
+@dataclass(frozen=True)
+class _Words:
+    command: str
+    rest: list[str]
+
+
+def run(words: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    given = list(sys.argv[1:] if words is None else words)
+    as_json = "--json" in given
+    try:
+        chosen = _choose(given)
+        if chosen is None:
+            return 0
+        result = _execute(chosen, as_json)
+        _print(json.dumps(result.data, indent=2) if as_json else result.text)
+        return result.exit_code
+    except ForeactError as error:
+        if os.environ.get("FOREACT_DEBUG") == "1":
+            raise
+        print(f"foreact: {error}", file=sys.stderr)
+        if as_json:
+            _print(json.dumps({"error": _error(error)}, indent=2))
+        return error.exit_code
+    except KeyboardInterrupt as interruption:
+        if os.environ.get("FOREACT_DEBUG") == "1":
+            raise
+        told = str(interruption) or "interrupted; the same command with --resume goes on where this one stopped"
+        print(f"\nforeact: {told}", file=sys.stderr)
+        return 130
+
+
+def _choose(given: list[str]) -> _Words | None:
+    """The command, or None once the question was answered here."""
+    if not given or given[0] in ("-h", "--help", "help"):
+        lines = "\n".join(f"  {name:<12}{summary}" for name, summary in COMMANDS.items())
+        _print(f"foreact {__version__}: World Action Models, robot policies whose predicted future helps produce the action.\n\n"
+               + _HELP.format(commands=lines))
+        return None
+    if given[0] in ("--version", "-V"):
+        _print(f"foreact {__version__}")
+        return None
+    if given[0] not in COMMANDS:
+        raise ConfigError("no such command", where="foreact", found=given[0], accepted=", ".join(COMMANDS),
+                          next_step=nearest(given[0], COMMANDS))
+    return _Words(given[0], given[1:])
+
+
+def _execute(chosen: _Words, as_json: bool) -> Any:
+    command = importlib.import_module(f"foreact.cli.{_MODULES.get(chosen.command, chosen.command)}")
+    parser = Parser(chosen.command, COMMANDS[chosen.command], command.TEXT)
+    command.add_options(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object on standard output, all else on standard error")
+    options, settings = parse(parser, chosen.rest, settings=command.SETTINGS, keys=command.KEYS)
+    # a library that prints must not spoil the one JSON object
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        return command.main(options, settings)
+
+
+def _error(error: ForeactError) -> dict[str, str]:
+    parts = {"what": error.what, "where": error.where, "found": error.found, "accepted": error.accepted, "next_step": error.next_step}
+    return {"kind": type(error).__name__, **{name: str(value) for name, value in parts.items() if value not in (None, "")}}
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # the reader had enough, as in `foreact recipes list | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
