@@ -21,7 +21,7 @@ from foreact.contract.specs import ActionSpec, ObservationSpec
 __all__ = ["DEVELOPMENT_SEEDS", "EVALUATION_SEEDS", "TRAINING_SEEDS", "Advance", "Condition", "Environment", "Observation",
            "Snapshot", "check_action"]
 
-TRAINING_SEEDS = range(0, 500_000)
+TRAINING_SEEDS = range(500_000)
 """Seeds from which demonstrations are collected."""
 DEVELOPMENT_SEEDS = range(500_000, 1_000_000)
 """Seeds to look at while choosing and tuning."""
@@ -86,6 +86,11 @@ class Environment(gymnasium.Env[Observation, NDArray[np.float32]], abc.ABC):
     @abc.abstractmethod
     def start(self, seed: int) -> None:
         """Begin the episode of `seed`, without a picture."""
+
+    @property
+    @abc.abstractmethod
+    def instruction(self) -> str:
+        """What the present episode asks for."""
 
     @property
     @abc.abstractmethod

@@ -2,7 +2,8 @@
 
 With noise, the executed action is the expert's plus a disturbance while the label stays the expert's: the policy then
 learns to recover (DART: Laskey et al. 2017, arXiv:1703.09327). The label is clipped to the action spec, as Meta-World
-itself does before it moves the hand.
+itself does before it moves the hand. Physics is cheap and pictures are not, so a trajectory runs first and is drawn
+only if it is kept.
 """
 
 from __future__ import annotations
@@ -14,10 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foreact.contract.errors import ConfigError
+from foreact.contract.errors import ConfigError, SpecError
+from foreact.envs.annotations import NO_ANNOTATIONS, Annotations, Annotator
+from foreact.envs.base import Condition
 from foreact.envs.metaworld import MetaWorld
+from foreact.envs.stages import Stage
 
-__all__ = ["Episode", "Expert", "demonstrate"]
+__all__ = ["Episode", "Expert", "Recording", "demonstrate", "draw", "record", "render_conditions"]
+
+_NOISE_STREAM = 0x6E6F697365
+_ROWS = ("stage", "state", "action", "executed", "reward", "success")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,20 +78,45 @@ class Expert:
                               accepted="noise_std >= 0, noisy_fraction in [0, 1], noise_hold >= 1, steps_after_success >= 0")
 
 
-def demonstrate(env: MetaWorld, seed: int, expert: Expert) -> Episode:
-    """The expert's episode of `seed`, successful or not. Depends on its arguments alone."""
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """A trajectory without pictures: what `draw` needs to make an `Episode` of it, in either condition."""
+
+    task: str
+    seed: int
+    instruction: str
+    noisy: bool
+    stages: list[Stage]
+    state: NDArray[np.float32]
+    action: NDArray[np.float32]
+    executed_action: NDArray[np.float32]
+    reward: NDArray[np.float32]
+    success: NDArray[np.bool_]
+    contacts: dict[str, NDArray[Any]]
+
+    @property
+    def succeeded(self) -> bool:
+        return bool(self.success.any())
+
+
+def record(env: MetaWorld, seed: int, expert: Expert, annotations: Annotations = NO_ANNOTATIONS) -> Recording:
+    """Run the expert on `seed`; nothing is drawn. Depends on its arguments alone."""
     from metaworld.policies import ENV_POLICY_MAP
 
     policy = ENV_POLICY_MAP[f"{env.task}-v3"]()
-    draw = np.random.Generator(np.random.PCG64((seed, 0x6E6F697365)))
+    draw = np.random.Generator(np.random.PCG64((seed, _NOISE_STREAM)))
     noisy = bool(draw.random() < expert.noisy_fraction) and expert.noise_std > 0
-    rows: dict[str, list[Any]] = {name: [] for name in ("images", "state", "action", "executed", "reward", "success")}
+    rows: dict[str, list[Any]] = {name: [] for name in _ROWS}
+    contacts: list[dict[str, NDArray[Any]]] = []
     env.start(seed)
+    annotator = Annotator(env, annotations)
     left, noise = None, np.zeros(3)
     with warnings.catch_warnings():
+        # The experts warn that their gains saturate; they are clipped here on purpose.
         warnings.filterwarnings("ignore", message="Constant", module="metaworld")
         while left is None or left > 0:
-            seen = env.observe()
+            stage, state = env.stage, env.state
+            contacts.append(annotator.contacts())
             action = np.clip(policy.get_action(env.privileged), -1, 1).astype(np.float32)
             executed = action.copy()
             if noisy:
@@ -92,8 +124,7 @@ def demonstrate(env: MetaWorld, seed: int, expert: Expert) -> Episode:
                     noise = draw.normal(0.0, expert.noise_std, 3)
                 executed[:3] = np.clip(executed[:3] + noise, -1, 1)
             result = env.advance(executed)
-            for name, value in (("images", seen["images"]), ("state", seen["state"]), ("action", action),
-                                ("executed", executed), ("reward", result.reward), ("success", result.success)):
+            for name, value in zip(_ROWS, (stage, state, action, executed, result.reward, result.success), strict=True):
                 rows[name].append(value)
             if left is not None:
                 left -= 1
@@ -101,9 +132,50 @@ def demonstrate(env: MetaWorld, seed: int, expert: Expert) -> Episode:
                 left = expert.steps_after_success
             if result.truncated:
                 break
-    return Episode(
-        task=env.task, seed=seed, condition=env.config.condition, instruction=env.instruction, noisy=noisy,
-        images={name: np.stack([row[name] for row in rows["images"]]) for name in env.config.cameras},
+    return Recording(
+        task=env.task, seed=seed, instruction=env.instruction, noisy=noisy, stages=rows["stage"],
         state=np.stack(rows["state"]), action=np.stack(rows["action"]), executed_action=np.stack(rows["executed"]),
-        reward=np.array(rows["reward"], np.float32), success=np.array(rows["success"], np.bool_),
-    )
+        reward=np.array(rows["reward"], np.float32), success=np.array(rows["success"], np.bool_), contacts=_stack(contacts))
+
+
+def draw(env: MetaWorld, recording: Recording, condition: Condition, annotations: Annotations = NO_ANNOTATIONS) -> Episode:
+    """The episode of `recording` as it looks in `condition`. `env` must still be in the recorded episode."""
+    if env.seed != recording.seed or env.task != recording.task:
+        raise SpecError("the environment has moved on to another episode", where="draw", found=f"{env.task} {env.seed}",
+                        accepted=f"{recording.task} {recording.seed}", next_step="draw before the next start")
+    images: dict[str, list[NDArray[np.uint8]]] = {name: [] for name in env.config.cameras}
+    drawn: list[dict[str, NDArray[Any]]] = []
+    before = env.condition
+    env.dress(condition)
+    with env.on_stage(recording.stages[0]):
+        annotator = Annotator(env, annotations)
+        for stage in recording.stages:
+            env.set_stage(stage)
+            for name, frames in images.items():
+                frames.append(env.draw(name))
+            drawn.append(annotator.drawn())
+    env.dress(before)
+    return Episode(
+        task=recording.task, seed=recording.seed, condition=condition, instruction=recording.instruction,
+        noisy=recording.noisy, images={name: np.stack(frames) for name, frames in images.items()}, state=recording.state,
+        action=recording.action, executed_action=recording.executed_action, reward=recording.reward,
+        success=recording.success, annotations={**recording.contacts, **_stack(drawn)})
+
+
+def demonstrate(env: MetaWorld, seed: int, expert: Expert, *, annotations: Annotations = NO_ANNOTATIONS,
+                keep_failures: bool = True) -> Episode | None:
+    """The expert's episode of `seed` in the environment's condition, or None for a failure that is not kept (nor drawn)."""
+    recording = record(env, seed, expert, annotations)
+    if not (recording.succeeded or keep_failures):
+        return None
+    return draw(env, recording, env.config.condition, annotations)
+
+
+def render_conditions(env: MetaWorld, recording: Recording, annotations: Annotations = NO_ANNOTATIONS) -> dict[str, Episode]:
+    """The same trajectory drawn Clean and Random."""
+    conditions: tuple[Condition, ...] = ("clean", "random")
+    return {condition: draw(env, recording, condition, annotations) for condition in conditions}
+
+
+def _stack(rows: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}

@@ -6,10 +6,12 @@ object. Wraps metaworld 3.1 (MIT), Yu et al. 2019, arXiv:1910.10897, without its
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import gymnasium
 import numpy as np
@@ -21,10 +23,12 @@ from foreact.contract.errors import ConfigError, MissingExtraError, SpecError, n
 from foreact.contract.specs import ActionSpec, CameraSpec, GripperConvention, ObservationSpec, StateSpec
 from foreact.envs.backends import backend_name, family
 from foreact.envs.base import Advance, Condition, Environment, Observation, Snapshot, check_action
-from foreact.envs.cameras import Camera, Fixed, Mounted
+from foreact.envs.cameras import Camera, Fixed, Mounted, Pose
 from foreact.envs.instructions import INSTRUCTIONS, INSTRUCTIONS_VERSION
+from foreact.envs.randomisation import Strength, Wardrobe
 from foreact.envs.rendering import Painter, painter
 from foreact.envs.snapshots import capture, rewind
+from foreact.envs.stages import Stage, set_stage, take_stage
 
 __all__ = ["CAMERAS", "MetaWorld", "task_name"]
 
@@ -67,6 +71,7 @@ class MetaWorld(Environment, Buildable):
         condition: `clean`, or `random` where the seed also chooses colours, textures, lights, camera jitter and clutter.
         horizon: control steps, at most Meta-World's 500. instructions: `canonical`, or `paraphrases` chosen by the seed.
         goal_visible: whether the sphere that marks the goal is drawn, as Meta-World ships it.
+        strength: how far `random` goes.
         """
 
         task: str
@@ -76,8 +81,9 @@ class MetaWorld(Environment, Buildable):
         horizon: int = 500
         instructions: Literal["canonical", "paraphrases"] = "canonical"
         goal_visible: bool = True
+        strength: Strength = field(default_factory=Strength)
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": int(_RATE_HZ)}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": int(_RATE_HZ)}
     render_mode = "rgb_array"
 
     def __init__(self, config: Config) -> None:
@@ -91,6 +97,9 @@ class MetaWorld(Environment, Buildable):
                     self._raw.model.site_group[site] = _GOAL_GROUP
         self._pristine = capture(self._raw)
         self._views = {name: CAMERAS[name] for name in config.cameras}
+        self._wardrobe = Wardrobe(self._raw.model, config.strength)
+        self._condition: Condition = config.condition
+        self._places: tuple[NDArray[np.float64], NDArray[np.float64]]
         self._seed: int | None = None
         self._steps = 0
         self._privileged: NDArray[np.float64] = np.zeros(39)
@@ -134,6 +143,8 @@ class MetaWorld(Environment, Buildable):
         self._raw.np_random = np.random.Generator(np.random.PCG64(seed))
         self._privileged, _ = self._raw.reset()
         self._seed, self._steps = seed, 0
+        self._places = (self._raw.data.geom_xpos.copy(), self._raw.data.site_xpos.copy())
+        self.dress(self.config.condition)
 
     def advance(self, action: NDArray[np.float32]) -> Advance:
         array = check_action(action, _ACTION)
@@ -153,10 +164,61 @@ class MetaWorld(Environment, Buildable):
     def _painter(self) -> Painter:
         return painter(self._raw.model, self._raw.data, height=self.config.size, width=self.config.size)
 
+    def dress(self, condition: Condition) -> None:
+        """Draw in `condition` from now until the next start; the physics does not notice."""
+        self._condition = condition
+        worn = self._wardrobe.seed
+        if condition == "clean":
+            self._wardrobe.undress()
+        elif worn != self.seed:
+            # Clutter keeps clear of where things stood at the start, whenever in the episode it is asked for.
+            self._wardrobe.dress(self.seed, *self._places)
+        if worn != self._wardrobe.seed and "_painter" in self.__dict__:
+            self._painter.refresh_textures()
+
+    @property
+    def condition(self) -> Condition:
+        """The condition that is drawn now."""
+        return self._condition
+
+    def pose(self, camera: str) -> Pose:
+        """Where `camera` stands now, jitter included."""
+        view = self._views[camera]
+        return self._wardrobe.aim(view, view.pose(self._raw.model, self._raw.data))
+
+    def draw(self, camera: str) -> NDArray[np.uint8]:
+        """(3, height, width): one camera's picture now."""
+        return self._painter.color(self.pose(camera), self._wardrobe.decorate)
+
+    def draw_depth(self, camera: str) -> NDArray[np.float32]:
+        """(height, width): metres along the viewing direction, infinity where nothing is."""
+        return self._painter.depth(self.pose(camera), self._wardrobe.decorate)
+
+    def draw_geoms(self, camera: str) -> NDArray[np.int32]:
+        """(height, width): ids as in `Painter.geoms`."""
+        return self._painter.geoms(self.pose(camera), self._wardrobe.decorate)
+
+    @property
+    def stage(self) -> Stage:
+        """This instant as it is drawn."""
+        return take_stage(self._raw.data)
+
+    def set_stage(self, stage: Stage) -> None:
+        """Let the cameras see `stage`; only inside `on_stage`, which brings the present back."""
+        set_stage(self._raw.data, stage)
+
+    @contextmanager
+    def on_stage(self, stage: Stage) -> Iterator[None]:
+        """Inside the block the cameras see `stage`; afterwards the present again."""
+        present = self.stage
+        set_stage(self._raw.data, stage)
+        try:
+            yield
+        finally:
+            set_stage(self._raw.data, present)
+
     def observe(self) -> Observation:
-        raw = self._raw
-        images = {name: self._painter.color(view.pose(raw.model, raw.data)) for name, view in self._views.items()}
-        return {"images": images, "state": self.state, "instruction": self.instruction}
+        return {"images": {name: self.draw(name) for name in self._views}, "state": self.state, "instruction": self.instruction}
 
     def render(self) -> NDArray[np.uint8]:
         """All cameras side by side, (height, width, 3), as gymnasium's recorders want it."""
@@ -164,13 +226,16 @@ class MetaWorld(Environment, Buildable):
 
     def snapshot(self) -> Snapshot:
         return Snapshot({**{f"raw/{name}": array for name, array in capture(self._raw).items()},
-                         "privileged": self._privileged.copy(), "steps": np.int64(self._steps), "seed": np.int64(self.seed)})
+                         "privileged": self._privileged.copy(), "steps": np.int64(self._steps), "seed": np.int64(self.seed),
+                         "places/geoms": self._places[0], "places/sites": self._places[1]})
 
     def restore(self, snapshot: Snapshot) -> None:
         arrays = snapshot.arrays
         rewind(self._raw, {name.removeprefix("raw/"): array for name, array in arrays.items() if name.startswith("raw/")})
         self._privileged = arrays["privileged"].copy()
         self._seed, self._steps = int(arrays["seed"]), int(arrays["steps"])
+        self._places = (arrays["places/geoms"], arrays["places/sites"])
+        self.dress(self._condition)
 
     def protocol(self) -> dict[str, Any]:
         config = self.config
@@ -180,6 +245,7 @@ class MetaWorld(Environment, Buildable):
             "cameras": {name: _plain(view) for name, view in self._views.items()},
             "image": {"height": config.size, "width": config.size, "shadows": False, "reflections": False, "samples": 1},
             "renderer": family(), "condition": config.condition,
+            "random": config.strength.protocol() if config.condition == "random" else None,
             "instructions": f"{config.instructions}-{INSTRUCTIONS_VERSION}",
             "state": list(_STATE.names), "action": f"{_ACTION.reference} {_ACTION.frame} {' '.join(_ACTION.names)}",
             "versions": {name: version(name) for name in ("metaworld", "mujoco")},
@@ -193,7 +259,7 @@ class MetaWorld(Environment, Buildable):
 
 
 def _plain(view: Camera) -> dict[str, Any]:
-    values = {field.name: getattr(view, field.name) for field in fields(view)}
+    values = {entry.name: getattr(view, entry.name) for entry in fields(view)}
     return {"kind": type(view).__name__.lower(),
             **{name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}}
 

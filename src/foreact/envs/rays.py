@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from foreact.envs.cameras import Pose
 from foreact.envs.rendering import Decorate
+from foreact.envs.semantics import has_own_color
 
 __all__ = ["RayPainter"]
 
@@ -32,24 +33,21 @@ class RayPainter:
         self.refresh_textures()
 
     def color(self, pose: Pose, decorate: Decorate | None = None) -> NDArray[np.uint8]:
-        distance, ids, rays = self._cast(pose)
+        distance, ids, _, base = self._cast(pose, decorate)
         geom, site = ids >= 0, ids <= -2
-        base = np.zeros((len(ids), 3))
         base[geom] = self._geom_colors()[ids[geom]]
         base[site] = self._model.site_rgba[-2 - ids[site], :3]
-        if decorate is not None:
-            distance, base = self._decorated(decorate, pose, rays, distance, base)
         hit = np.isfinite(distance)
         light = 0.55 + 0.45 / (1.0 + np.where(hit, distance, 0.0))
         image = np.where(hit[:, None], np.clip(base * light[:, None], 0, 1) * 255, _BACKGROUND).astype(np.uint8)
         return np.ascontiguousarray(image.reshape(self._height, self._width, 3).transpose(2, 0, 1))
 
-    def depth(self, pose: Pose) -> NDArray[np.float32]:
-        distance, _, rays = self._cast(pose)
+    def depth(self, pose: Pose, decorate: Decorate | None = None) -> NDArray[np.float32]:
+        distance, _, rays, _ = self._cast(pose, decorate)
         return (distance * (rays @ pose.forward)).astype(np.float32).reshape(self._height, self._width)
 
-    def geoms(self, pose: Pose) -> NDArray[np.int32]:
-        return self._cast(pose)[1].reshape(self._height, self._width)
+    def geoms(self, pose: Pose, decorate: Decorate | None = None) -> NDArray[np.int32]:
+        return self._cast(pose, decorate)[1].reshape(self._height, self._width)
 
     def refresh_textures(self) -> None:
         """Colour per material: its own times the mean of its texture."""
@@ -69,12 +67,13 @@ class RayPainter:
     def _geom_colors(self) -> NDArray[np.float64]:
         model = self._model
         own = model.geom_rgba[:, :3].astype(np.float64)
-        painted = model.geom_matid >= 0
+        painted = ~has_own_color(model)
         own[painted] = self._colors[model.geom_matid[painted]]
         return own
 
-    def _cast(self, pose: Pose) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.float64]]:
-        """Distance along each ray (infinite where nothing is hit), ids as in `Painter.geoms`, and unit rays (N, 3)."""
+    def _cast(self, pose: Pose, decorate: Decorate | None) -> tuple[NDArray, NDArray[np.int32], NDArray, NDArray]:
+        """Per pixel: distance along the ray (infinite where nothing is), id as in `Painter.geoms`, unit ray (N, 3), and
+        the colour (N, 3) of decoration, zero elsewhere."""
         height, width = self._height, self._width
         focal = 0.5 * height / np.tan(np.radians(pose.fovy) / 2)
         column, row = np.meshgrid(np.arange(width) + 0.5 - width / 2, height / 2 - np.arange(height) - 0.5)
@@ -83,25 +82,22 @@ class RayPainter:
         ids, distance = np.full(len(rays), -1, np.int32), np.zeros(len(rays))
         self._mj.mj_multiRay(self._model, self._data, np.ascontiguousarray(pose.position), rays.reshape(-1),
                              _SHOWN_GROUPS, 1, -1, ids, distance, len(rays), 1e10)
-        distance = np.where(ids >= 0, distance, np.inf)
+        distance, base = np.where(ids >= 0, distance, np.inf), np.zeros((len(rays), 3))
         shown = (self._model.site_rgba[:, 3] > 0) & (self._model.site_group <= 2)
         for site in np.flatnonzero(shown):
-            centre, radius = self._data.site_xpos[site], self._model.site_size[site, 0]
-            nearer = _sphere(pose.position, rays, centre, np.eye(3), np.full(3, radius))
-            closer = nearer < distance
-            distance[closer], ids[closer] = nearer[closer], -2 - site
-        return distance, ids, rays
-
-    def _decorated(self, decorate: Decorate, pose: Pose, rays: NDArray, distance: NDArray, base: NDArray) -> tuple[NDArray, NDArray]:
-        scene = self._mj.MjvScene(self._model, maxgeom=200)
-        decorate(scene)
-        for geom in scene.geoms[:scene.ngeom]:
-            shape = _box if geom.type == self._mj.mjtGeom.mjGEOM_BOX else _sphere
-            found = shape(pose.position, rays, geom.pos, geom.mat, geom.size)
+            size = np.full(3, self._model.site_size[site, 0])
+            found = _sphere(pose.position, rays, self._data.site_xpos[site], np.eye(3), size)
             closer = found < distance
-            distance = np.where(closer, found, distance)
-            base = np.where(closer[:, None], geom.rgba[:3], base)
-        return distance, base
+            distance[closer], ids[closer] = found[closer], -2 - site
+        if decorate is not None:
+            scene = self._mj.MjvScene(self._model, maxgeom=200)
+            decorate(scene)
+            for geom in scene.geoms[:scene.ngeom]:
+                shape = _box if geom.type == self._mj.mjtGeom.mjGEOM_BOX else _sphere
+                found = shape(pose.position, rays, geom.pos, geom.mat, geom.size)
+                closer = found < distance
+                distance[closer], ids[closer], base[closer] = found[closer], -1, geom.rgba[:3]
+        return distance, ids, rays, base
 
 
 def _sphere(origin: NDArray, rays: NDArray, centre: NDArray, turn: NDArray, size: NDArray) -> NDArray[np.float64]:

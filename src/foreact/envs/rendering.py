@@ -29,11 +29,11 @@ class Painter(Protocol):
     def color(self, pose: Pose, decorate: Decorate | None = None) -> NDArray[np.uint8]:
         """(3, height, width) RGB."""
 
-    def depth(self, pose: Pose) -> NDArray[np.float32]:
+    def depth(self, pose: Pose, decorate: Decorate | None = None) -> NDArray[np.float32]:
         """(height, width), metres along the viewing direction; infinity where nothing is hit."""
 
-    def geoms(self, pose: Pose) -> NDArray[np.int32]:
-        """(height, width) ids: a geom as its id, a site as -2 - id, the background as -1."""
+    def geoms(self, pose: Pose, decorate: Decorate | None = None) -> NDArray[np.int32]:
+        """(height, width) ids: a geom as its id, a site as -2 - id, the background and all decoration as -1."""
 
     def refresh_textures(self) -> None:
         """Take up texture data that was changed in the model."""
@@ -80,8 +80,8 @@ class GLPainter:
         self._mj.mjr_readPixels(self._pixels, None, self._rectangle, self._context)
         return np.ascontiguousarray(self._pixels[::-1].transpose(2, 0, 1))
 
-    def depth(self, pose: Pose) -> NDArray[np.float32]:
-        self._draw(pose, None)
+    def depth(self, pose: Pose, decorate: Decorate | None = None) -> NDArray[np.float32]:
+        self._draw(pose, decorate)
         self._mj.mjr_readPixels(None, self._distances, self._rectangle, self._context)
         near, far = self._range()
         buffer = self._distances[::-1].astype(np.float64)
@@ -91,17 +91,17 @@ class GLPainter:
         metres = near / (1.0 - buffer * (1.0 - near / far))
         return np.where(buffer >= 1.0 - 1e-7, np.inf, metres).astype(np.float32)
 
-    def geoms(self, pose: Pose) -> NDArray[np.int32]:
+    def geoms(self, pose: Pose, decorate: Decorate | None = None) -> NDArray[np.int32]:
         flags = self._scene.flags
         flags[self._mj.mjtRndFlag.mjRND_SEGMENT] = flags[self._mj.mjtRndFlag.mjRND_IDCOLOR] = 1
         try:
-            self._draw(pose, None)
+            self._draw(pose, decorate)
             self._mj.mjr_readPixels(self._pixels, None, self._rectangle, self._context)
         finally:
             flags[self._mj.mjtRndFlag.mjRND_SEGMENT] = flags[self._mj.mjtRndFlag.mjRND_IDCOLOR] = 0
         code = self._pixels[::-1].astype(np.int32)
         index = code[..., 0] + (code[..., 1] << 8) + (code[..., 2] << 16)
-        table = np.full(self._scene.ngeom + 1, -1, np.int32)
+        table = np.full(self._scene.maxgeom + 1, -1, np.int32)
         for geom in self._scene.geoms[:self._scene.ngeom]:
             if geom.segid >= 0 and geom.objtype == self._mj.mjtObj.mjOBJ_GEOM:
                 table[geom.segid + 1] = geom.objid
