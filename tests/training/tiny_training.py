@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from foreact.backbones.mixture import ExpertSize, MixtureOfTransformers
@@ -17,7 +18,7 @@ from foreact.model import WorldActionModel
 from foreact.nets.text import HashedWords
 from foreact.regimes.chunked import Chunked
 from foreact.substrates.pixel_latents import PixelLatents
-from foreact.training.checkpoint import Checkpoint
+from foreact.training.checkpoint_folder import Checkpoint
 from foreact.training.fit import TrainResult, fit, open_folder
 from foreact.training.parallel import Team
 from foreact.training.run import Average, Checkpoints, Optimiser, Run, Schedule, Stage, Training, Validation
@@ -25,7 +26,8 @@ from foreact.training.specs import specs_text
 
 OBSERVATION = ObservationSpec(cameras=(CameraSpec(name="front", height=16, width=16),), rate_hz=10.0,
                               state=StateSpec(names=("x", "y"), units=("m", "m")))
-ACTION = ActionSpec(names=("dx", "dy"), low=(-1.0, -1.0), high=(1.0, 1.0), rate_hz=10.0, reference="delta", frame="end-effector")
+ACTION = ActionSpec(names=("dx", "dy"), low=(-1.0, -1.0), high=(1.0, 1.0), rate_hz=10.0, reference="delta",
+                    frame="end-effector")
 MODEL = WorldActionModel.Config(
     substrate=PixelLatents.Config(channels=4, fold=4, widths=(8, 8)),
     backbone=MixtureOfTransformers.Config(depth=1, heads=2, head_dim=16,
@@ -33,10 +35,11 @@ MODEL = WorldActionModel.Config(
     coupling=JointGeneration.Config(horizon=4, future_offsets=(2, 4)),
     regime=Chunked.Config(replan=2), text=HashedWords.Config(width=8, buckets=16, words=4))
 TRAINING = Training(
-    stages=(Stage(name="video", train=("video",), steps=4), Stage(name="joint", train=("video", "action"), steps=6, learning_rate=0.5)),
+    stages=(Stage(name="video", train=("video",), steps=4),
+            Stage(name="joint", train=("video", "action"), steps=6, learning_rate=0.5)),
     batch_size=8, micro_batches=2, optimiser=Optimiser(learning_rate=1e-2), schedule=Schedule(warmup_steps=2),
-    average=Average(decay=0.9), checkpoints=Checkpoints(every_steps=None, every_seconds=None), validation=Validation(every_steps=3),
-    threads=1, log_every=1, seed=3)
+    average=Average(decay=0.9), checkpoints=Checkpoints(every_steps=None, every_seconds=None),
+    validation=Validation(every_steps=3), threads=1, log_every=1, seed=3)
 RUN = Run(recipe="tiny", size="tiny", model=MODEL, training=TRAINING)
 
 
@@ -50,16 +53,16 @@ class MemoryWindows:
     def __len__(self) -> int:
         return self._count
 
-    def batch(self, indices: list[int]) -> Window:
-        rows, w = torch.tensor(indices), self._all
+    def batch(self, indices: np.ndarray) -> Window:
+        rows, w = torch.as_tensor(indices), self._all
         actions = w.actions[rows]
         if self._poison is not None and self._asked >= self._poison:
             actions = actions * float("nan")
         self._asked += 1
         context = replace(w.context, images={n: x[rows] for n, x in w.context.images.items()}, state=w.context.state[rows],
                           instruction=tuple(w.context.instruction[i] for i in indices))
-        return replace(w, context=context, actions=actions, action_is_pad=w.action_is_pad[rows], future_is_pad=w.future_is_pad[rows],
-                       future_images={n: x[rows] for n, x in w.future_images.items()})
+        return replace(w, context=context, actions=actions, action_is_pad=w.action_is_pad[rows],
+                       future_is_pad=w.future_is_pad[rows], future_images={n: x[rows] for n, x in w.future_images.items()})
 
 
 def tiny_model(run: Run = RUN) -> WorldActionModel:
@@ -67,13 +70,14 @@ def tiny_model(run: Run = RUN) -> WorldActionModel:
     return run.model.build(OBSERVATION, ACTION)
 
 
-def tiny_train(folder: Path, run: Run = RUN, *, resume: bool = False, windows: MemoryWindows | None = None, **more: Any) -> TrainResult:
+def tiny_train(folder: Path, run: Run = RUN, *, resume: bool = False, windows: MemoryWindows | None = None,
+               **more: Any) -> TrainResult:
     """What `train` does once the data is ready."""
     config, team = encode(run), more.pop("team", Team(0, 1))
     start: Checkpoint | None = open_folder(folder, config, resume=resume, team=team)
     source = windows or MemoryWindows()
-    return fit(tiny_model(run), run.training, source, held_out=[MemoryWindows().batch([0, 1])], folder=folder, config=config, start=start,
-               texts={"specs.json": specs_text(OBSERVATION, ACTION)}, team=team, **more)
+    return fit(tiny_model(run), run.training, source, held_out=[MemoryWindows().batch(np.arange(2))], folder=folder, config=config,
+               start=start, texts=lambda place: {"specs.json": specs_text(OBSERVATION, ACTION)}, team=team, **more)
 
 
 def losses_of(folder: Path) -> list[tuple[str, int, dict[str, float]]]:

@@ -21,6 +21,8 @@ __all__ = ["atomic_directory", "atomic_write_bytes", "atomic_write_json", "atomi
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space, or choose another folder with --out"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, or choose another folder with --out"),
+    errno.EFBIG: ("a file may not grow this large here", "raise the limit (`ulimit -f`), or choose another folder with --out"),
+    errno.EFBIG: ("a file is larger than the system allows", "raise the limit (ulimit -f), or choose another folder with --out"),
     errno.EROFS: ("the file system is read-only", "choose another folder with --out"),
     errno.EACCES: ("permission denied", "choose a folder that you may write to"),
 }
@@ -93,6 +95,7 @@ def atomic_directory(path: Path | str) -> Iterator[Path]:
                 if file.is_file():
                     with open(file, "rb+") as handle:
                         os.fsync(handle.fileno())
+            sync_directory(temporary)
             os.rename(temporary, path)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)

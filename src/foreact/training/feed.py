@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class WindowSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batch(self, indices: Sequence[int]) -> Window: ...
+    def batch(self, indices: np.ndarray) -> Window: ...
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,17 @@ class Feed:
 
     def _fetch(self, indices: np.ndarray) -> list[Part]:
         cuts = np.split(indices, self._parts)
-        return [Part(number, self._source.batch(cuts[number].tolist())) for number in range(self._team.rank, self._parts, self._team.size)]
+        ours = range(self._team.rank, self._parts, self._team.size)
+        return [Part(number, self._source.batch(cuts[number])) for number in ours]
 
 
 @contextmanager
 def feed(source: WindowSource, training: Training, team: Team, *, start: int) -> Iterator[Feed]:
-    """A feed from step `start` on, whose thread ends with the block; raises `TrainingError` where windows do not fill a batch."""
+    """A feed from step `start` on, whose thread ends with the block; `TrainingError` where windows do not fill a batch."""
     if training.micro_batches % team.size:
-        raise ConfigError("every process takes equally many parts of a batch", where="training.micro_batches", found=training.micro_batches,
-                          accepted=f"a multiple of {team.size} processes", next_step=f"training.micro_batches={team.size}")
+        raise ConfigError("every process takes equally many parts of a batch", where="training.micro_batches",
+                          found=training.micro_batches, accepted=f"a multiple of {team.size} processes",
+                          next_step=f"training.micro_batches={team.size}")
     if len(source) < training.batch_size:
         raise TrainingError("the windows do not fill one batch", where="dataset", found=f"{len(source)} windows",
                             accepted=f"training.batch_size={training.batch_size} or more",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from foreact.contract.context import Window
 from foreact.contract.errors import ConfigError
 from foreact.contract.progress import say
 from foreact.contract.storage import atomic_write_text
-from foreact.training import checkpoint
-from foreact.training.checkpoint import Checkpoint
+from foreact.training import checkpoint_folder
+from foreact.training.checkpoint_folder import Checkpoint
 from foreact.training.feed import WindowSource, feed
 from foreact.training.interrupt import stop_on_signals
 from foreact.training.learner import Learner
@@ -54,11 +54,11 @@ def open_folder(folder: Path, config: Mapping[str, Any], *, resume: bool, team: 
             raise ConfigError("the folder already holds a run", where=str(folder), found="config.json",
                               next_step="go on with it by --resume, or choose another folder with --out")
         _refuse_other_config(json.loads(saved.read_text()), config)
-    found = checkpoint.newest(folder / "checkpoints")
+    found = checkpoint_folder.newest(folder / "checkpoints")
     team.wait()
     if team.leads:
-        checkpoint.sweep(folder / "checkpoints")
-        atomic_write_text(saved, json.dumps(config, indent=2) + "\n")
+        checkpoint_folder.sweep(folder / "checkpoints")
+        atomic_write_text(saved, _json(config))
         if found is not None:
             say(f"resuming from {found.path}")
     return found
@@ -72,6 +72,10 @@ def _refuse_other_config(saved: Any, ours: Any) -> None:
                           next_step="resume without these changes, or start a new run in another folder")
 
 
+def _json(config: Mapping[str, Any]) -> str:
+    return json.dumps(config, indent=2) + "\n"
+
+
 def _differences(saved: Any, ours: Any, path: str) -> list[tuple[str, str]]:
     """Dotted paths at which two JSON trees differ, with a line for a person."""
     if isinstance(saved, Mapping) and isinstance(ours, Mapping):
@@ -83,19 +87,19 @@ def _differences(saved: Any, ours: Any, path: str) -> list[tuple[str, str]]:
 
 
 def fit(model: Any, training: Training, source: WindowSource, *, held_out: Sequence[Window] = (), folder: Path,
-        config: Mapping[str, Any], start: Checkpoint | None = None, texts: Mapping[str, str] | None = None,
+        config: Mapping[str, Any], start: Checkpoint | None = None, texts: Callable[[Place], Mapping[str, str]] | None = None,
         notes: Mapping[str, Any] | None = None, device: torch.device | str = "cpu", team: Team | None = None,
         loggers: Sequence[str] = ()) -> TrainResult:
     """Train `model` on batches from `source`, from `start` on or from the beginning.
 
     model: an nn.Module with `losses(window, train=, generator=)` and `parameters_to_train()`, normalisation and
         substrate already fitted (with `start`, everything is taken from there).
-    held_out: windows for validation. config, texts, notes: what every checkpoint repeats.
+    held_out: windows for validation. config, texts, notes: what goes into every checkpoint besides tensors.
 
     Raises `Interrupted` after Ctrl-C, once the step is finished and saved; `TrainingError` for a loss that is not finite;
     `StorageError` where the disk refuses. The newest complete checkpoint survives all of them.
     """
-    device, team = torch.device(device), team or Team(0, 1)
+    device, team, saved_config = torch.device(device), team or Team(0, 1), _json(config)
     threads = use_threads(training.threads, team.size)
     with preserved(), stop_on_signals() as stop:
         learner, place = Learner(model, training, device, team), Place()
@@ -104,16 +108,16 @@ def fit(model: Any, training: Training, source: WindowSource, *, held_out: Seque
             learner.load(start.model(), start.state())
             place = Place(**{f.name: progress[f.name] for f in fields(Place)})
             if progress["threads"] != threads:
-                say(f"resuming with {threads} threads after {progress['threads']}: losses agree up to rounding, not to the last bit")
+                say(f"resuming with {threads} threads after {progress['threads']}: losses agree up to rounding only")
         logs = open_loggers(loggers if team.leads else (), folder, config)
         with feed(source, training, team, start=place.step) as batches:
             loop = Loop(learner, training, batches, held_out, folder=folder, place=place, team=team, stop=stop, loggers=logs,
-                        texts={"config.json": json.dumps(config, indent=2) + "\n", **(texts or {})},
+                        texts=lambda now: {"config.json": saved_config, **(texts(now) if texts is not None else {})},
                         notes={**(notes or {}), "threads": threads, "processes": team.size})
             try:
                 loop.run()
             finally:
                 logs.close()
-        final = loop.saved.path if loop.saved is not None else checkpoint.folder(folder / "checkpoints", place.step)
-        return TrainResult(folder=folder, checkpoint=final, step=place.step, seconds=place.seconds, losses=loop.losses,
-                           validation=loop.validation)
+        final = loop.saved.path if loop.saved is not None else checkpoint_folder.folder(folder / "checkpoints", place.step)
+        return TrainResult(folder=folder, checkpoint=final, step=place.step, seconds=place.seconds, losses=place.losses,
+                           validation=place.validation)

@@ -50,7 +50,7 @@ class Learner:
     # --- one step -----------------------------------------------------------------------------------------------------
 
     def step(self, parts: Sequence[Part], *, step: int, train: frozenset[str], factor: float) -> Outcome:
-        """One optimiser step over this process's parts; raises `TrainingError`, and steps nothing, on a loss that is not finite."""
+        """One optimiser step over this process's parts; `TrainingError`, and no step, on a loss that is not finite."""
         self._mode(training=True)
         self._optimiser.zero()
         rows: list[dict[str, Tensor]] = []
@@ -72,7 +72,8 @@ class Learner:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._training.precision == "bf16"):
             losses = self.model.losses(window.to(self._device), train=train, generator=generator)
         if not losses:
-            raise TrainingError("the model has no loss for the streams of this stage", where="training.stages", found=", ".join(sorted(train)))
+            raise TrainingError("the model has no loss for the streams of this stage", where="training.stages",
+                                found=", ".join(sorted(train)))
         return {name: value.float() for name, value in losses.items()}
 
     def _means(self, rows: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
@@ -108,7 +109,8 @@ class Learner:
 
     def state(self) -> dict[str, Tensor]:
         """What resuming needs besides `weights`."""
-        raw = {f"weights/{n}": whole(p.detach()) for n, p in self._parameters.items()} if self._training.average is not None else {}
+        kept = self._parameters if self._training.average is not None else {}
+        raw = {f"weights/{name}": whole(parameter.detach()) for name, parameter in kept.items()}
         return raw | {f"optimiser/{name}": value for name, value in self._optimiser.state().items()}
 
     def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
@@ -133,10 +135,11 @@ def copy_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Copy whole tensors into the model, sharded or not; raises `CheckpointError` where names or shapes differ."""
     own = model.state_dict()
     lacking, unknown = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
-    shapes = [f"{n}: {tuple(weights[n].shape)} instead of {tuple(v.shape)}" for n, v in own.items() if n in weights and weights[n].shape != v.shape]
+    shapes = [f"{name}: {tuple(weights[name].shape)} instead of {tuple(value.shape)}" for name, value in own.items()
+              if name in weights and weights[name].shape != value.shape]
     if lacking or unknown or shapes:
-        raise CheckpointError("the checkpoint holds another model", where="model.safetensors",
-                              found="; ".join([f"lacks {n}" for n in lacking[:3]] + [f"unknown {n}" for n in unknown[:3]] + shapes[:3]),
+        found = [f"lacks {name}" for name in lacking[:3]] + [f"unknown {name}" for name in unknown[:3]] + shapes[:3]
+        raise CheckpointError("the checkpoint holds another model", where="model.safetensors", found="; ".join(found),
                               next_step="build the model from the checkpoint's own config.json")
     for name, value in own.items():
         value.copy_(like(value, weights[name]))

@@ -81,7 +81,8 @@ class WandB(Logger):
             import wandb
         except ImportError as error:
             raise MissingExtraError("wandb", "train", "logging to Weights & Biases") from error
-        self._run = wandb.init(project="foreact", name=folder.name, dir=str(folder), config=dict(config), resume="allow", id=folder.name)
+        self._run = wandb.init(project="foreact", name=folder.name, id=folder.name, resume="allow", dir=str(folder),
+                               config=dict(config))
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         self._run.log(dict(values), step=step)
@@ -90,7 +91,8 @@ class WandB(Logger):
         self._run.finish()
 
 
-_KNOWN: dict[str, Callable[[Path, Mapping[str, Any]], Logger]] = {"tensorboard": TensorBoard, "trackio": Trackio, "wandb": WandB}
+_Open = Callable[[Path, Mapping[str, Any]], Logger]
+_KNOWN: dict[str, _Open] = {"tensorboard": TensorBoard, "trackio": Trackio, "wandb": WandB}
 
 
 def open_loggers(names: Sequence[str], folder: Path, config: Mapping[str, Any]) -> Loggers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from foreact.contract.context import Window
 from foreact.contract.errors import TrainingError
 from foreact.contract.progress import Meter, meter
-from foreact.training import checkpoint
+from foreact.training import checkpoint_folder
 from foreact.training.feed import Feed
 from foreact.training.interrupt import Interrupted, StopRequest
 from foreact.training.learner import Learner, Outcome
@@ -30,6 +30,7 @@ class Place:
 
     step: optimiser steps done; stage, stage_step, stage_seconds: within the present stage; seconds: in all.
     sums: losses summed over the `count` steps since the last line of the log.
+    losses, validation: the last ones logged, training losses as means.
     """
 
     step: int = 0
@@ -39,22 +40,23 @@ class Place:
     seconds: float = 0.0
     sums: dict[str, float] = field(default_factory=dict)
     count: int = 0
+    losses: dict[str, float] = field(default_factory=dict)
+    validation: dict[str, float] = field(default_factory=dict)
 
 
 class Loop:
-    """Runs the stages of `training` from `place` on. `texts` are the files that every checkpoint repeats."""
+    """Runs the stages of `training` from `place` on. `texts(place)` gives the other files of a checkpoint."""
 
-    def __init__(self, learner: Learner, training: Training, feed: Feed, held_out: Sequence[Window], *, folder: Path, place: Place,
-                 team: Team, stop: StopRequest, loggers: Loggers, texts: Mapping[str, str], notes: Mapping[str, Any]) -> None:
+    def __init__(self, learner: Learner, training: Training, feed: Feed, held_out: Sequence[Window], *, folder: Path,
+                 place: Place, team: Team, stop: StopRequest, loggers: Loggers, texts: Callable[[Place], Mapping[str, str]],
+                 notes: Mapping[str, Any]) -> None:
         self._learner, self._training, self._feed, self._held_out = learner, training, feed, held_out
         self._checkpoints, self._place, self._team, self._stop = folder / "checkpoints", place, team, stop
         self._loggers, self._texts, self._notes = loggers, texts, notes
         self._metrics = MetricsFile(folder / "metrics.jsonl", up_to_step=place.step) if team.leads else None
         self._mark = self._logged_at = time.monotonic()
         self._saved_at = place.seconds
-        self.saved: checkpoint.Checkpoint | None = None
-        self.losses: dict[str, float] = {}
-        self.validation: dict[str, float] = {}
+        self.saved: checkpoint_folder.Checkpoint | None = None
 
     def run(self) -> None:
         """Train to the end; raises `Interrupted` after a requested stop and `TrainingError` when a loss is not finite."""
@@ -91,25 +93,26 @@ class Loop:
             raise self._interrupted()
 
     def _interrupted(self) -> Interrupted:
-        path = checkpoint.folder(self._checkpoints, self._place.step)
-        return Interrupted(f"stopped at step {self._place.step}, saved in {path}; the same command with --resume goes on from there")
+        path = checkpoint_folder.folder(self._checkpoints, self._place.step)
+        return Interrupted(f"stopped at step {self._place.step}, saved in {path}; the same command with --resume goes on")
 
     def _step(self, stage: Stage, progress: float) -> Outcome:
         place = self._place
-        factor = stage.learning_rate * learning_rate_factor(self._training.schedule, step=place.stage_step, progress=progress)
+        curve = learning_rate_factor(self._training.schedule, step=place.stage_step, progress=progress)
         try:
-            outcome = self._learner.step(self._feed.take(place.step), step=place.step, train=frozenset(stage.train), factor=factor)
+            outcome = self._learner.step(self._feed.take(place.step), step=place.step, train=frozenset(stage.train),
+                                         factor=stage.learning_rate * curve)
         except TrainingError as error:
             raise self._blame(error, stage) from error
         place.step, place.stage_step = place.step + 1, place.stage_step + 1
         return outcome
 
     def _blame(self, error: TrainingError, stage: Stage) -> TrainingError:
-        last = checkpoint.newest(self._checkpoints)
-        where = last.path if last is not None else "none"
+        last = checkpoint_folder.newest(self._checkpoints)
+        where, rate = last.path if last is not None else "none", self._training.optimiser.learning_rate
         return TrainingError(error.what, where=f"stage {stage.name}, {error.where}", found=error.found,
-                             next_step=f"the last good checkpoint is {where}; lower training.optimiser.learning_rate "
-                                       f"({self._training.optimiser.learning_rate:g}), or look for bad values with: foreact data check PATH")
+                             next_step=f"the last good checkpoint is {where}; lower training.optimiser.learning_rate={rate:g}, "
+                                       "or look for bad values with: foreact data check PATH")
 
     def _tick(self) -> bool:
         """Bring elapsed seconds up to date, the same on all processes; says whether any of them was asked to stop."""
@@ -128,26 +131,25 @@ class Loop:
         place.count += 1
         if place.step % self._training.log_every != 0:
             return
-        self.losses = {name: value / place.count for name, value in place.sums.items()}
+        place.losses = {name: value / place.count for name, value in place.sums.items()}
         now = time.monotonic()
         rate = place.count * self._training.batch_size / max(now - self._logged_at, 1e-9)
         self._logged_at, place.sums, place.count = now, {}, 0
-        self._write("train", stage, self.losses, learning_rate=outcome.learning_rate, gradient_norm=outcome.gradient_norm,
+        self._write("train", stage, place.losses, learning_rate=outcome.learning_rate, gradient_norm=outcome.gradient_norm,
                     windows_per_second=round(rate, 3))
 
     def _validate(self, stage: Stage) -> None:
         if self._held_out:
-            self.validation = self._learner.validate(self._held_out, train=frozenset(stage.train))
-            self._write("validation", stage, self.validation)
+            self._place.validation = self._learner.validate(self._held_out, train=frozenset(stage.train))
+            self._write("validation", stage, self._place.validation)
 
     def _write(self, kind: str, stage: Stage, losses: Mapping[str, float], **more: float) -> None:
         if self._metrics is None:
             return
         place, total = self._place, sum(losses.values())
-        self._metrics.append({"kind": kind, "step": place.step, "stage": stage.name, "seconds": round(place.seconds, 3), "loss": total,
-                              "losses": losses, **more})
-        self._loggers.log(place.step, {f"{kind}/loss": total, **{f"{kind}/{n}": v for n, v in losses.items()},
-                                       **{f"{kind}/{n}": v for n, v in more.items()}})
+        self._metrics.append({"kind": kind, "step": place.step, "stage": stage.name, "seconds": round(place.seconds, 3),
+                              "loss": total, "losses": losses, **more})
+        self._loggers.log(place.step, {f"{kind}/{name}": value for name, value in {"loss": total, **losses, **more}.items()})
 
     def _show(self, bar: Meter, stage: Stage, total: float, outcome: Outcome) -> None:
         share = min(stage.progress(self._place.stage_step, self._place.stage_seconds), 1.0)
@@ -164,9 +166,9 @@ class Loop:
         weights, state = self._learner.weights(), self._learner.state()
         if self._team.leads and self._metrics is not None:
             self._metrics.flush()
-            content = checkpoint.Content(step=self._place.step, model=weights, state=state, texts=self._texts,
+            content = checkpoint_folder.Content(step=self._place.step, model=weights, state=state, texts=self._texts(self._place),
                                          progress={**asdict(self._place), **self._notes})
-            self.saved = checkpoint.write(self._checkpoints, content)
-            checkpoint.prune(self._checkpoints, self._training.checkpoints.keep_last, self.saved)
+            self.saved = checkpoint_folder.write(self._checkpoints, content)
+            checkpoint_folder.prune(self._checkpoints, self._training.checkpoints.keep_last, self.saved)
         self._saved_at = self._place.seconds
         self._team.wait()

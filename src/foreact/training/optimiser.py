@@ -51,7 +51,7 @@ class AdamW:
         return rate
 
     def state(self) -> dict[str, Tensor]:
-        """`{"exp_avg/<parameter>": ...}`, whole tensors even where each process holds a shard. Parameters never stepped are absent."""
+        """`{"exp_avg/<parameter>": ...}`, whole tensors even of shards; parameters never stepped are absent."""
         found = {}
         for name, parameter in self.parameters.items():
             for key, value in self._torch.state.get(parameter, {}).items():
@@ -64,4 +64,5 @@ class AdamW:
         for name, parameter in self.parameters.items():
             if f"step/{name}" in state:
                 step, first, second = (state[f"{key}/{name}"] for key in _FIELDS)
-                self._torch.state[parameter] = {"step": step.clone(), "exp_avg": like(parameter, first), "exp_avg_sq": like(parameter, second)}
+                self._torch.state[parameter] = {"step": step.clone(), "exp_avg": like(parameter, first),
+                                                "exp_avg_sq": like(parameter, second)}

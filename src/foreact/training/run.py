@@ -18,19 +18,23 @@ from foreact.training.settings import (
     Validation,
 )
 
-__all__ = ["Average", "Checkpoints", "Optimiser", "Precision", "Run", "Schedule", "ScheduleKind", "Stage", "SubstrateFit", "Training",
-           "Validation", "WindowSettings"]
+__all__ = ["Average", "Checkpoints", "Optimiser", "Precision", "Run", "Schedule", "ScheduleKind", "Stage", "SubstrateFit",
+           "Training", "Validation", "WindowSettings"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class WindowSettings:
     """What is cut from an episode: `cameras` (empty: all of the dataset), `history` frames up to the present.
 
+    image_size: (height, width) to which all cameras are resized, or None to leave them.
+    encode_once: keep the substrate's encoding of every frame on disk and read that instead of images.
     The action horizon and the future offsets belong to the model's coupling.
     """
 
     cameras: tuple[str, ...] = ()
     history: int = 1
+    image_size: tuple[int, int] | None = None
+    encode_once: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

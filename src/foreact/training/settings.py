@@ -34,11 +34,14 @@ class Stage:
     def __post_init__(self) -> None:
         where = f"training.stages[{self.name}]"
         if self.steps is None and self.seconds is None:
-            raise ConfigError("a stage needs a budget", where=where, found="neither steps nor seconds", accepted="steps, seconds or both")
+            raise ConfigError("a stage needs a budget", where=where, found="neither steps nor seconds",
+                              accepted="steps, seconds or both")
         if (self.steps is not None and self.steps < 1) or (self.seconds is not None and self.seconds <= 0):
-            raise ConfigError("a stage's budget is positive", where=where, found=f"steps={self.steps}, seconds={self.seconds}")
+            raise ConfigError("a stage's budget is positive", where=where,
+                              found=f"steps={self.steps}, seconds={self.seconds}")
         if not self.train:
-            raise ConfigError("a stage trains at least one stream", where=f"{where}.train", found="()", accepted="such as video, action")
+            raise ConfigError("a stage trains at least one stream", where=f"{where}.train", found="()",
+                              accepted="such as video, action")
 
     def progress(self, step: int, elapsed: float) -> float:
         """The spent share of the budget, 0 to 1 and beyond, after `step` steps and `elapsed` seconds of this stage."""
@@ -103,7 +106,8 @@ class Checkpoints:
 
     def __post_init__(self) -> None:
         if self.keep_last < 1:
-            raise ConfigError("at least one checkpoint must be kept", where="training.checkpoints.keep_last", found=self.keep_last)
+            raise ConfigError("at least one checkpoint must be kept", where="training.checkpoints.keep_last",
+                              found=self.keep_last)
 
 
 @dataclass(frozen=True, kw_only=True)

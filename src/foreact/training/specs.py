@@ -18,4 +18,5 @@ def specs_text(observation: ObservationSpec, action: ActionSpec) -> str:
 
 def specs_of(data: Any) -> tuple[ObservationSpec, ActionSpec]:
     """The inverse of `specs_text`, from its JSON data."""
-    return decode(ObservationSpec, data["observation"], where="specs.observation"), decode(ActionSpec, data["action"], where="specs.action")
+    return (decode(ObservationSpec, data["observation"], where="specs.observation"),
+            decode(ActionSpec, data["action"], where="specs.action"))

@@ -1,0 +1,114 @@
+"""`train`: a run and a dataset in, a run folder with checkpoints out."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from foreact.contract.config import encode
+from foreact.contract.errors import ConfigError
+from foreact.contract.progress import say
+from foreact.data.cache import Cache
+from foreact.data.lerobot.conventions import StatedConventions
+from foreact.data.lerobot.dataset import Dataset
+from foreact.model import WorldActionModel
+from foreact.training.card import model_card
+from foreact.training.checkpoint_folder import Checkpoint
+from foreact.training.fit import TrainResult, fit, open_folder
+from foreact.training.learner import copy_weights
+from foreact.training.loop import Place
+from foreact.training.parallel import Team, team, use_threads
+from foreact.training.prepare import Material, held_out_windows, open_material, prepare, windows
+from foreact.training.randomness import derived_seed, preserved
+from foreact.training.run import Run
+from foreact.training.specs import specs_text
+
+__all__ = ["TrainResult", "choose_device", "train"]
+
+_INITIAL = 0x1417
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """`name`, or the best there is; with several processes each takes the GPU of its place on the machine."""
+    if name is not None:
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def train(run: Run, *, dataset: Dataset | Path | str, out: Path | str, resume: bool = False, substrate_of: Path | str | None = None,
+          stated: StatedConventions | None = None, cache: Cache | None = None, device: str | None = None,
+          loggers: Sequence[str] = ()) -> TrainResult:
+    """Train `run` on a LeRobot dataset into the folder `out`; with torchrun, on several processes.
+
+    resume: go on from the newest complete checkpoint in `out` (or begin, where there is none).
+    substrate_of: a run folder whose fitted substrate is taken over instead of fitting one.
+    stated: the conventions of a dataset that does not carry our specs. loggers: see `logging`.
+
+    Raises `ConfigError`, `DatasetError`, `SpecError`, `TrainingError`, `StorageError`, and `Interrupted` after Ctrl-C.
+    """
+    place, folder = choose_device(device), Path(out)
+    data = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
+    with preserved(), team(place) as us:
+        use_threads(run.training.threads, us.size)
+        start = open_folder(folder, encode(run), resume=resume, team=us)
+        _refuse_other_data(start, data)
+        material = open_material(run, data, stated=stated, cache=cache)
+        torch.manual_seed(derived_seed(run.training.seed, _INITIAL))
+        model = run.model.build(material.observation, material.action).to(place)
+        measured = _ready(model, run, material, start, us, None if substrate_of is None else Path(substrate_of))
+        counts = _parameters(model)
+        source, data_name = windows(model, run, material, material.train), f"{data.root.name} (`{data.fingerprint}`)"
+
+        def texts(now: Place) -> dict[str, str]:
+            return {"specs.json": specs_text(material.observation, material.action),
+                    "README.md": model_card(run, material.observation, material.action, parameters=counts, dataset=data_name, place=now)}
+
+        held_out = held_out_windows(windows(model, run, material, material.held_out), run) if material.held_out else []
+        return fit(model, run.training, source, held_out=held_out, folder=folder, config=encode(run), start=start, texts=texts,
+                   notes={"dataset": _identity(data), "substrate": dict(measured)}, device=place, team=us, loggers=loggers)
+
+
+def _identity(data: Dataset) -> dict[str, object]:
+    return {"path": str(data.root), "fingerprint": data.fingerprint, "episodes": len(data.episodes), "frames": data.frames_total}
+
+
+def _refuse_other_data(start: Checkpoint | None, data: Dataset) -> None:
+    if start is None:
+        return
+    before, now = start.progress()["dataset"], _identity(data)
+    if before["fingerprint"] != now["fingerprint"]:
+        raise ConfigError("the run was started on other data", where="resume", found=f"{now['path']} with {now['frames']} frames",
+                          accepted=f"{before['path']} with {before['frames']} frames, unchanged",
+                          next_step="resume with the dataset as it was, or start a new run in another folder")
+
+
+def _ready(model: WorldActionModel, run: Run, material: Material, start: Checkpoint | None, us: Team,
+           substrate_of: Path | None) -> Mapping[str, float]:
+    """Normalisation and substrate in place on every process; the first one does the work. Returns what fitting measured."""
+    if start is not None:
+        copy_weights(model, start.model())
+        return start.progress()["substrate"]
+    measured: Mapping[str, float] = {}
+    if us.leads:
+        measured = prepare(model, run, material, substrate_of=substrate_of)
+        trained = sum(p.numel() for _, p in model.parameters_to_train())
+        say(f"{run.recipe}: {trained:,} parameters to train on {len(material.train)} episodes, {len(material.held_out)} held out")
+    if us.size > 1:
+        for value in model.state_dict().values():
+            dist.broadcast(value, 0)
+    return measured
+
+
+def _parameters(model: WorldActionModel) -> dict[str, int]:
+    """Parameters by part of the model."""
+    counts: Counter[str] = Counter()
+    for name, parameter in model.named_parameters():
+        counts[name.partition(".")[0]] += parameter.numel()
+    return dict(counts)
