@@ -139,6 +139,6 @@ class VideoJoiner:
 
     def close(self) -> None:
         """Finish the file that is open."""
-        if self._output is not None:
-            self._output.close()
-            self._output = None
+        output, self._output = self._output, None
+        if output is not None:
+            output.close()

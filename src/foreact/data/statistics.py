@@ -26,20 +26,21 @@ def array_statistics(values: np.ndarray) -> Statistics:
     """min, max, mean, std, count and quantiles of (n, *shape) over the first axis, in float64.
 
     Each has the shape of one row, (1,) for scalars; `count` has shape (1,). Rows of more than `WIDE` numbers are pooled
-    into statistics of shape (1,), over their finite entries. Quantiles interpolate linearly, as numpy does.
+    into statistics of shape (1,). Quantiles interpolate linearly, as numpy does. NaN and infinity (an occluded point)
+    are left out; an entry that is never finite has zeros.
     """
     count = len(values)
     if values[:1].size > WIDE:
         values = values.reshape(-1)
-        values = values[np.isfinite(values)].reshape(-1, 1)
     values = np.asarray(values, dtype=np.float64)
     if values.ndim == 1:
         values = values[:, None]
-    if not len(values):
-        values = np.zeros((1, *values.shape[1:]))
-    quantiles = np.quantile(values, list(QUANTILES.values()), axis=0)
+    finite = np.isfinite(values)
+    if not finite.all():
+        values = np.where(finite.any(0), np.where(finite, values, np.nan), 0.0)
+    quantiles = np.nanquantile(values, list(QUANTILES.values()), axis=0)
     return {
-        "min": values.min(0), "max": values.max(0), "mean": values.mean(0), "std": values.std(0),
+        "min": np.nanmin(values, 0), "max": np.nanmax(values, 0), "mean": np.nanmean(values, 0), "std": np.nanstd(values, 0),
         "count": np.array([count], dtype=np.int64), **dict(zip(QUANTILES, quantiles, strict=True)),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,10 @@ def assemble(folder: Path, files: Sequence[Path], *, encoder: EpisodeEncoder, ro
     joiners = {key: VideoJoiner(numbered(folder, VIDEO_PATH, video_key=key), fps=encoder.fps, limit=video_file_mb * 1_000_000)
                for key, feature in features.items() if feature.dtype == "video"}
     tally, tasks, rows, first = Tally(features), {}, [], 0
-    try:
+    with ExitStack() as stack:
+        # Each is closed even where closing another one fails, as it does on a full disk.
+        for part in (data, *joiners.values()):
+            stack.callback(part.close)
         for index, file in enumerate(files):
             episode = EncodedEpisode.from_bytes(file.read_bytes(), where=str(file))
             table = _table(episode, index=index, first=first, tasks=tasks, schema=schema)
@@ -114,10 +118,6 @@ def assemble(folder: Path, files: Sequence[Path], *, encoder: EpisodeEncoder, ro
                     for name, value in entry.items()}
             rows.append(row)
             first += episode.length
-    finally:
-        data.close()
-        for joiner in joiners.values():
-            joiner.close()
     meta = folder / "meta"
     _write_episodes(meta, rows)
     _write_tasks(meta, list(tasks))
