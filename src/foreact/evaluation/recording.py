@@ -13,7 +13,7 @@ imagined frames per call, A action entries, S state entries and H steps per plan
 | `success`            | bool (T,)                   | whether the task counted as solved after step t                     |
 | `call_steps`         | int64 (C,)                  | the step t before which each model call was made, rising            |
 | `call_ms`            | float64 (C,)                | how long that call took                                             |
-| `plans`              | float32 (C, H, A)           | the whole planned chunk, before the out-of-bounds rule; plan c, row k is meant for step `call_steps[c] + k` |
+| `plans`              | float32 (C, H, A)           | whole chunks, before the out-of-bounds rule; row k is for step `call_steps[c] + k` |
 | `offsets`            | int64 (F,)                  | imagined frame f of call c shows step `call_steps[c] + offsets[f]`   |
 | `imagined.<camera>`  | uint8 (C, F, 3, height, width) | decoded future; absent where the model has no future or no decoder |
 
@@ -34,7 +34,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from foreact.contract.config import decode
-from foreact.contract.errors import DatasetError
+from foreact.contract.errors import ConfigError, DatasetError
 from foreact.contract.storage import atomic_write_bytes
 
 __all__ = ["Recording", "RecordingMeta"]
@@ -104,10 +104,10 @@ class Recording:
             meta = decode(RecordingMeta, json.loads(str(arrays.pop("meta"))), where=str(path))
             return cls(meta=meta, frames=_below("frames.", arrays), imagined=_below("imagined.", arrays),
                        **{name: arrays[name] for name in _ARRAYS})
-        except (zipfile.BadZipFile, EOFError, KeyError, ValueError) as error:
+        except (zipfile.BadZipFile, EOFError, KeyError, ValueError, ConfigError) as error:
             raise DatasetError("this is not a whole recording of an episode", where=str(path), found=str(error),
                                accepted="an .npz file that foreact's evaluation wrote",
-                               next_step="record it again: foreact eval with record_videos") from error
+                               next_step="record it again: evaluate with videos.successes=1") from error
 
 
 _ARRAYS = ("state", "actions", "success", "call_steps", "call_ms", "plans", "offsets")

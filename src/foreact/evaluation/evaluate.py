@@ -1,0 +1,229 @@
+"""Closed-loop evaluation: a policy, tasks, conditions and seeds in; a result that can be trusted and continued out.
+
+Files in `out`: `evaluation.json` (what is being measured), `episodes.jsonl` (one line for each finished episode, appended
+at once), `recordings/*.npz` (see `recording.py`), `result.json` at the end. A run that was killed or interrupted continues
+with the episodes that are missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from foreact.contract.config import Config
+from foreact.contract.errors import ConfigError, DatasetError
+from foreact.contract.progress import meter
+from foreact.contract.specs import ActionSpec, ObservationSpec, require_equal
+from foreact.contract.storage import atomic_write_json, storage_errors
+from foreact.envs.base import EVALUATION_SEEDS, Condition
+from foreact.envs.metaworld import MetaWorld
+from foreact.evaluation.controller import OutOfBounds, Policy
+from foreact.evaluation.filming import Videos, recording_of, worth_filming
+from foreact.evaluation.protocol import Protocol, require_same
+from foreact.evaluation.result import EPISODES, RECORDINGS, Result, line_of, ordered, read_episodes
+from foreact.evaluation.rollout import EpisodeRecord
+from foreact.evaluation.slots import Episode, SlotRules
+from foreact.evaluation.sources import ControlSource, ModelSource, Source, source_of
+from foreact.evaluation.workers import in_processes, in_this_process, over_ray
+from foreact.model import WorldActionModel
+
+__all__ = ["EvaluationConfig", "evaluate"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """What is measured, and how the work is spread, which changes nothing in what is found.
+
+    environment: cameras, image size, horizon, instructions; its task and condition are filled in from the lists here.
+    tasks: empty for the environment's own. Every task is run under every condition from `seeds_per_task` seeds, from
+        `seed_start` on; the same seeds for all, so that results are paired.
+    out_of_bounds: what becomes of actions outside the spec: "clip", counted in every record, or "error".
+    stop_after_success: end an episode at its first success; otherwise run to the horizon and record whether it held.
+    lanes: the batch size that defines a plan (see `controller.py`); 0 plans in batches as they come.
+    workers: processes, or Ray actors with on="ray"; envs: environments in each, whose plans are batched. vector: "async"
+        gives each of them a process of its own, for one worker with a fast device and many cores.
+    videos: how many episodes are filmed.
+    """
+
+    environment: Config = field(default_factory=lambda: MetaWorld.Config(task="drawer-open"))
+    tasks: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ("clean",)
+    seeds_per_task: int = 25
+    seed_start: int = EVALUATION_SEEDS.start
+    out_of_bounds: OutOfBounds = "clip"
+    stop_after_success: bool = True
+    lanes: int = 4
+    envs: int = 4
+    workers: int = 1
+    on: Literal["local", "ray"] = "local"
+    vector: Literal["sync", "async"] = "sync"
+    videos: Videos = field(default_factory=Videos)
+
+    def __post_init__(self) -> None:
+        for name, least in (("seeds_per_task", 1), ("seed_start", 0), ("envs", 1), ("workers", 1), ("lanes", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError("a number is too small", where=f"evaluation.{name}", found=getattr(self, name),
+                                  accepted=f"{least} or more")
+        if not self.conditions:
+            raise ConfigError("at least one condition is needed", where="evaluation.conditions", accepted="clean, random")
+        if self.vector == "async" and (self.workers > 1 or self.on == "ray"):
+            raise ConfigError("async environments belong to one local worker", where="evaluation.vector",
+                              found=f"workers = {self.workers}, on = {self.on}", next_step="choose workers=1 or vector=sync")
+
+    @property
+    def episodes(self) -> tuple[Episode, ...]:
+        """In the order in which they begin: by condition and task, so that environments are rarely rebuilt."""
+        seeds = range(self.seed_start, self.seed_start + self.seeds_per_task)
+        return tuple(Episode(condition=c, task=t, seed=s) for c in self.conditions for t in self._tasks for s in seeds)
+
+    @property
+    def _tasks(self) -> tuple[str, ...]:
+        return self.tasks or (self.environment.task,)
+
+    def rules(self, policy: Policy.Config | None, *, footage: bool = False) -> SlotRules:
+        return SlotRules(environment=self.environment, policy=policy, out_of_bounds=self.out_of_bounds,
+                         stop_after_success=self.stop_after_success, footage=footage)
+
+    def protocol(self) -> tuple[Protocol, tuple[ObservationSpec, ActionSpec]]:
+        """The protocol of this evaluation and the specs of its environments. Builds an environment for each condition."""
+        found: dict[str, dict[str, Any]] = {}
+        for condition in self.conditions:
+            first = Episode(condition=condition, task=self._tasks[0], seed=self.seed_start)
+            environment = self.rules(None).environment_for(first).build()
+            found[condition], specs = environment.protocol(), environment.specs
+            environment.close()
+        shared = dict(found[self.conditions[0]])
+        of_condition = {c: {k: v for k, v in p.items() if k.startswith("condition") or v != shared.get(k)} for c, p in found.items()}
+        for name in {"task", *(k for own in of_condition.values() for k in own)}:
+            shared.pop(name, None)
+        shared["versions"] = {**shared.get("versions", {}), "foreact": _version()}
+        return Protocol.of({
+            **shared, "tasks": self._tasks, "condition": of_condition, "observation_spec": specs[0], "action_spec": specs[1],
+            "seeds": {"start": self.seed_start, "per_task": self.seeds_per_task}, "out_of_bounds": self.out_of_bounds,
+            "stop_after_success": self.stop_after_success}), specs
+
+
+def evaluate(policy: WorldActionModel | Policy.Config, config: EvaluationConfig, *, out: Path | str | None = None) -> Result:
+    """Measure `policy`; with `out`, keep every episode there and continue what was begun.
+
+    Raises `SpecError` where the model was made for other cameras or actions than the environment offers,
+    `ProtocolMismatchError` or `ConfigError` where `out` holds another evaluation.
+    """
+    source = source_of(policy)
+    protocol, specs = config.protocol()
+    if isinstance(source, ModelSource):
+        for name, ours, theirs in (("observation", source.observation, specs[0]), ("action", source.action, specs[1])):
+            require_equal(ours, theirs, where=f"model.{name} against evaluation.environment",
+                          next_step="evaluate with the cameras, image size and suite that the model was trained on")
+    if config.videos != Videos() and out is None:
+        raise ConfigError("filming needs a folder", where="evaluation.videos", found=config.videos, next_step="give out=")
+    ledger = _Ledger(None if out is None else Path(out), source, protocol, config)
+    wanted = set(config.episodes)
+    records = {r.episode: r for r in ledger.read() if r.episode in wanted}
+    missing = [episode for episode in config.episodes if episode not in records]
+    with meter("evaluating", len(wanted)) as progress:
+        progress.at(len(records))
+        for record in _run(policy, source, config, missing):
+            ledger.add(record)
+            records[record.episode] = record
+            progress.advance(1, f"{sum(r.success for r in records.values())}/{len(records)} solved")
+    result = Result(policy=source.identity, protocol=protocol, episodes=ordered(records.values()))
+    if out is not None:
+        _film(policy, source, config, result, specs, Path(out) / RECORDINGS)
+        result.save(out)
+    return result
+
+
+def _run(policy: WorldActionModel | Policy.Config, source: Source, config: EvaluationConfig, missing: Sequence[Episode],
+         ) -> Iterator[EpisodeRecord]:
+    if not missing:
+        return
+    model, control = _parts(policy, source)
+    rules, spread = config.rules(control), {"envs": config.envs, "lanes": config.lanes}
+    if config.on == "ray":
+        yield from over_ray(source, rules, missing, workers=config.workers, **spread)
+    elif config.workers > 1:
+        yield from in_processes(source, rules, missing, workers=config.workers, **spread)
+    else:
+        done = in_this_process(model, rules, missing, own_processes=config.vector == "async", **spread)
+        yield from (finished.record for finished in done)
+
+
+def _parts(policy: Any, source: Source) -> tuple[WorldActionModel | None, Policy.Config | None]:
+    return (None, source.config) if isinstance(source, ControlSource) else (policy, None)
+
+
+def _film(policy: Any, source: Source, config: EvaluationConfig, result: Result, specs: tuple[ObservationSpec, ActionSpec],
+          folder: Path) -> None:
+    chosen = {r.episode: r for r in worth_filming(result.episodes, config.videos)}
+    chosen = {e: r for e, r in chosen.items() if not (folder / f"{e.condition}-{e.task}-{e.seed}.npz").exists()}
+    if not chosen:
+        return
+    model, control = _parts(policy, source)
+    offsets = () if model is None else model.config.coupling.future_offsets
+    with meter("filming", len(chosen)) as progress:
+        for finished in in_this_process(model, config.rules(control, footage=True), list(chosen), envs=config.envs, lanes=config.lanes):
+            recording_of(finished, chosen[finished.record.episode], specs=specs, policy=source.identity["type"], offsets=offsets,
+                         ).save(folder)
+            progress.advance()
+
+
+class _Ledger:
+    """The folder of one evaluation: says what is measured, and keeps each episode as soon as it is over."""
+
+    def __init__(self, folder: Path | None, source: Source, protocol: Protocol, config: EvaluationConfig) -> None:
+        self._folder = folder
+        if folder is None:
+            return
+        head = {"policy": source.identity, "lanes": config.lanes, "protocol": dict(protocol.fields), "fingerprint": protocol.fingerprint}
+        path = folder / "evaluation.json"
+        if path.exists():
+            self._require_same(head, path)
+        atomic_write_json(path, head)
+
+    @staticmethod
+    def _require_same(head: dict[str, Any], path: Path) -> None:
+        try:
+            before = json.loads(path.read_text())
+            kept = {name: before[name] for name in ("policy", "lanes")}
+            protocol = Protocol(before["protocol"])
+        except (json.JSONDecodeError, KeyError) as error:
+            raise DatasetError("this does not say what was evaluated", where=str(path), found=str(error),
+                               next_step="choose another folder") from error
+        if kept != {name: head[name] for name in kept}:
+            raise ConfigError("this folder holds the evaluation of another policy", where=str(path), found=kept,
+                              accepted={name: head[name] for name in kept}, next_step="choose another folder, or delete this one")
+        require_same(Protocol(head["protocol"]), protocol, across=("seeds",))  # more seeds later are welcome
+
+    def read(self) -> list[EpisodeRecord]:
+        """What is finished; half a line at the end, left by a kill, is removed."""
+        if self._folder is None:
+            return []
+        path = self._folder / EPISODES
+        records = read_episodes(path)
+        if path.exists():
+            whole = path.read_bytes().rfind(b"\n") + 1
+            with storage_errors(path), open(path, "rb+") as file:
+                file.truncate(whole)
+        return records
+
+    def add(self, record: EpisodeRecord) -> None:
+        """Append one line and flush it to the disk."""
+        if self._folder is None:
+            return
+        path = self._folder / EPISODES
+        with storage_errors(path), open(path, "ab", buffering=0) as file:
+            file.write(line_of(record))
+            os.fsync(file.fileno())
+
+
+def _version() -> str:
+    try:
+        return version("foreact")
+    except PackageNotFoundError:
+        return "0+source"

@@ -1,0 +1,145 @@
+"""What an evaluation found: every episode, and rates that never travel without n, seeds, interval and protocol."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from foreact.contract.config import decode, encode
+from foreact.contract.errors import ConfigError, DatasetError, nearest
+from foreact.contract.storage import atomic_write_json
+from foreact.evaluation.protocol import Protocol
+from foreact.evaluation.rollout import EpisodeRecord
+from foreact.evaluation.statistics import Mean, Percentiles, Rate
+
+__all__ = ["EPISODES", "RECORDINGS", "RESULT", "Result"]
+
+RESULT, EPISODES, RECORDINGS = "result.json", "episodes.jsonl", "recordings"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """policy: what was evaluated, by content. episodes: in order of condition, task and seed."""
+
+    policy: Mapping[str, Any]
+    protocol: Protocol
+    episodes: tuple[EpisodeRecord, ...]
+
+    @property
+    def n(self) -> int:
+        return len(self.episodes)
+
+    @property
+    def successes(self) -> int:
+        return sum(record.success for record in self.episodes)
+
+    @property
+    def rate(self) -> Rate:
+        """Over all episodes, with its Wilson interval."""
+        return Rate(successes=self.successes, n=self.n)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(sorted({record.seed for record in self.episodes}))
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(record.task for record in self.episodes))
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(record.condition for record in self.episodes))
+
+    def only(self, *, condition: str) -> Result:
+        """The part under one condition, with the protocol that it was measured under."""
+        if condition not in self.conditions:
+            raise ConfigError("no episode under this condition", where="condition", found=condition,
+                              next_step=nearest(condition, self.conditions))
+        fields = {**self.protocol.fields, "condition": {condition: self.protocol.fields["condition"][condition]}}
+        return replace(self, protocol=Protocol(fields), episodes=tuple(r for r in self.episodes if r.condition == condition))
+
+    def summary(self) -> dict[str, Any]:
+        """Everything in `result.json`: rates in all, by condition, and by condition and task; latency; memory; protocol."""
+        records = self.episodes
+        by_condition = {c: [r for r in records if r.condition == c] for c in self.conditions}
+        return {
+            **_rate(records), "seeds": list(self.seeds),
+            "conditions": {c: {**_rate(mine), "tasks": {t: _rate([r for r in mine if r.task == t])
+                                                        for t in dict.fromkeys(r.task for r in mine)}}
+                           for c, mine in by_condition.items()},
+            "steps": asdict(Mean.of([r.steps for r in records])),
+            "evaluations_per_step": asdict(Mean.of([r.evaluations_per_step for r in records])),
+            "out_of_bounds_share": sum(r.outside for r in records) / sum(r.steps for r in records),
+            "latency_ms": {
+                "alone": _percentiles(ms for r in records for ms in r.alone_ms),
+                "batched_call": _percentiles(ms for r in records for ms in r.model_ms),
+                "preparation": _percentiles(ms for r in records for ms in r.prepare_ms),
+                "observation": _percentiles(ms for r in records for ms in r.observe_ms)},
+            "peak_memory_mb": max(r.peak_memory_mb for r in records),
+            "policy": dict(self.policy), "protocol": dict(self.protocol.fields), "fingerprint": self.protocol.fingerprint,
+        }
+
+    def save(self, folder: Path | str) -> None:
+        """Write `result.json`; the episodes are in `episodes.jsonl` already, line by line as they ended."""
+        recordings = sorted(str(path.relative_to(folder)) for path in Path(folder).glob(f"{RECORDINGS}/*.npz"))
+        atomic_write_json(Path(folder) / RESULT, {**self.summary(), "recordings": recordings})
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Result:
+        """Read a finished evaluation; raises `DatasetError` where it is not whole."""
+        folder = Path(folder)
+        try:
+            summary = json.loads((folder / RESULT).read_text())
+            result = cls(policy=summary["policy"], protocol=Protocol(summary["protocol"]), episodes=())
+        except (FileNotFoundError, json.JSONDecodeError, KeyError) as error:
+            raise DatasetError("this is not a finished evaluation", where=str(folder), found=f"{type(error).__name__}: {error}",
+                               accepted=f"a folder with {RESULT} and {EPISODES}",
+                               next_step="run the evaluation again; it continues") from error
+        if result.protocol.fingerprint != summary["fingerprint"]:
+            raise DatasetError("the protocol does not bear its fingerprint", where=str(folder / RESULT),
+                               found=result.protocol.fingerprint, accepted=summary["fingerprint"],
+                               next_step="the file was edited: evaluate again")
+        records = read_episodes(folder / EPISODES)
+        wanted = [r for r in records if r.seed in set(summary["seeds"])]
+        if len(wanted) != summary["n"] or sum(r.success for r in wanted) != summary["successes"]:
+            raise DatasetError("episodes and summary disagree", where=str(folder), found=f"{len(wanted)} episodes",
+                               accepted=f"{summary['n']} with {summary['successes']} successes", next_step="evaluate again")
+        return replace(result, episodes=ordered(wanted))
+
+
+def ordered(records: Iterable[EpisodeRecord]) -> tuple[EpisodeRecord, ...]:
+    return tuple(sorted(records, key=lambda record: record.episode))
+
+
+def read_episodes(path: Path) -> list[EpisodeRecord]:
+    """Every whole line of `episodes.jsonl`. A last line that was cut off by a kill is no episode; anything else is damage."""
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    found = []
+    for number, line in enumerate(lines[:-1], start=1):  # after the last newline: nothing, or half a line
+        try:
+            found.append(decode(EpisodeRecord, json.loads(line)))
+        except (json.JSONDecodeError, UnicodeDecodeError, ConfigError) as error:
+            raise DatasetError("a line is not an episode", where=f"{path}:{number}", found=str(error),
+                               next_step="delete the file to evaluate from the beginning") from error
+    return found
+
+
+def line_of(record: EpisodeRecord) -> bytes:
+    return json.dumps(encode(record), allow_nan=False).encode() + b"\n"
+
+
+def _rate(records: Iterable[EpisodeRecord]) -> dict[str, Any]:
+    rate = Rate.of([record.success for record in records])
+    low, high = rate.interval
+    return {"n": rate.n, "successes": rate.successes, "rate": rate.value, "interval": [low, high],
+            "interval_method": "Wilson, 95 %"}
+
+
+def _percentiles(values: Iterable[float]) -> dict[str, Any] | None:
+    found = Percentiles.of(list(values))
+    return None if found is None else asdict(found)

@@ -1,0 +1,154 @@
+"""Episodes from first look to last step: plans batched over the seats of a vector environment, a record for each episode."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+from foreact.envs.base import Observation
+from foreact.evaluation.controller import Call, Controller, Seat
+from foreact.evaluation.slots import DRIVE, Episode, Footage
+
+__all__ = ["EpisodeRecord", "Finished", "peak_memory_mb", "roll"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeRecord:
+    """One line of `episodes.jsonl`.
+
+    success: the task was solved at some step; held: it was at the last one.
+    steps, calls, evaluations: control steps, plans, network evaluations in all plans.
+    outside: steps whose action had to be clipped. actions_digest: of the executed actions, to the last bit.
+    call_steps, call_batch: before which step each plan was made, and how many episodes shared the call.
+    model_ms, prepare_ms, observe_ms: per call, of the whole batch; alone_ms: plans of one episode alone, timed meanwhile.
+    """
+
+    task: str
+    condition: str
+    seed: int
+    success: bool
+    held: bool
+    steps: int
+    calls: int
+    evaluations: int
+    outside: int
+    instruction: str
+    actions_digest: str
+    call_steps: tuple[int, ...] = ()
+    call_batch: tuple[int, ...] = ()
+    model_ms: tuple[float, ...] = ()
+    prepare_ms: tuple[float, ...] = ()
+    observe_ms: tuple[float, ...] = ()
+    alone_ms: tuple[float, ...] = ()
+    peak_memory_mb: float = 0.0
+
+    @property
+    def episode(self) -> Episode:
+        return Episode(condition=self.condition, task=self.task, seed=self.seed)
+
+    @property
+    def evaluations_per_step(self) -> float:
+        return self.evaluations / self.steps
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        """Everything that must not depend on how the work was spread: all but timings, batches and memory."""
+        kept = ("task", "condition", "seed", "success", "held", "steps", "calls", "evaluations", "outside", "instruction",
+                "actions_digest", "call_steps")
+        return {name: getattr(self, name) for name in kept}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """An episode that is over, the calls it was driven by and, when asked for, its footage."""
+
+    record: EpisodeRecord
+    calls: tuple[Call, ...]
+    footage: Footage
+
+
+@dataclass
+class _Occupied:
+    episode: Episode
+    seat: Seat
+    instruction: str
+    observe_ms: list[float] = field(default_factory=list)
+
+
+def peak_memory_mb() -> float:
+    """The most memory that this process ever held, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def roll(controller: Controller | None, seats: VectorEnv, take: Callable[[], Episode | None], *, footage: bool = False,
+         ) -> Iterator[Finished]:
+    """Run the episodes that `take` hands out, until it hands out None; each is yielded when it is over.
+
+    Without a controller the seats' own policy drives. A seat whose episode ended begins the next one at once.
+    """
+    table: list[_Occupied | None] = [None] * seats.num_envs
+    horizon, width = seats.single_action_space["actions"].shape
+    ended = np.ones(seats.num_envs, dtype=bool)
+    while True:
+        observations = _fill(seats, table, ended, take) if ended.any() else observations
+        busy = [index for index, occupied in enumerate(table) if occupied is not None]
+        if not busy:
+            return
+        actions = np.zeros((seats.num_envs, horizon, width), np.float32)
+        counts = np.full(seats.num_envs, DRIVE, np.int64)
+        if controller is not None:
+            due = [index for index in busy if controller.due(table[index].seat)]
+            controller.plan([table[i].seat for i in due],
+                            [_row(observations, i, table[i].instruction) for i in due])
+            for index in busy:
+                chunk = controller.chunk(table[index].seat, horizon)
+                actions[index, : len(chunk)], counts[index] = chunk, len(chunk)
+        observations, _, terminated, truncated, info = seats.step({"actions": actions, "count": counts})
+        ended = terminated | truncated
+        if ended.any():
+            tapes = seats.get_attr("footage") if footage else [Footage([], [], [])] * seats.num_envs
+        for index in busy:
+            if ended[index]:
+                yield _finish(table[index], {name: values[index] for name, values in info.items()}, controller, tapes[index])
+                table[index] = None
+            else:
+                table[index].observe_ms.append(float(info["observe_ms"][index]))
+
+
+def _fill(seats: VectorEnv, table: list[_Occupied | None], ended: np.ndarray, take: Callable[[], Episode | None]) -> Any:
+    """Begin the next episode, or rest, in every seat that ended."""
+    episodes = {int(index): take() for index in np.flatnonzero(ended)}
+    observations, info = seats.reset(options={"reset_mask": ended.copy(), "episodes": episodes})
+    for index, episode in episodes.items():
+        if episode is not None:
+            table[index] = _Occupied(episode, Seat(seed=episode.seed), str(info["instruction"][index]),
+                                     [float(info["observe_ms"][index])])
+    return observations
+
+
+def _row(observations: Any, index: int, instruction: str) -> Observation:
+    return {"images": {name: images[index] for name, images in observations["images"].items()},
+            "state": observations["state"][index], "instruction": instruction}
+
+
+def _finish(occupied: _Occupied, info: dict[str, Any], controller: Controller | None, tape: Footage) -> Finished:
+    calls, alone = tuple(occupied.seat.calls), ()
+    if controller is not None:
+        alone, controller.alone_ms = tuple(round(ms, 3) for ms in controller.alone_ms), []
+    record = EpisodeRecord(
+        task=occupied.episode.task, condition=occupied.episode.condition, seed=occupied.episode.seed,
+        success=bool(info["success"]), held=bool(info["held"]), steps=int(info["steps"]), calls=len(calls),
+        evaluations=sum(call.evaluations for call in calls), outside=int(info["outside"]), instruction=occupied.instruction,
+        actions_digest=str(info["digest"]), call_steps=tuple(call.step for call in calls),
+        call_batch=tuple(call.batch for call in calls), model_ms=tuple(round(call.model_ms, 3) for call in calls),
+        prepare_ms=tuple(round(call.prepare_ms, 3) for call in calls),
+        observe_ms=tuple(round(ms, 3) for ms in occupied.observe_ms[: len(calls)]), alone_ms=alone,
+        peak_memory_mb=round(peak_memory_mb(), 1))
+    return Finished(record=record, calls=calls, footage=tape)

@@ -1,0 +1,160 @@
+"""One seat of a gymnasium vector environment: takes a whole chunk of actions per step, draws only when somebody will look.
+
+A vector step moves every seat from one plan to the next, so all seats are due together, plans are batched at full width,
+and nothing is rendered in between. An episode begins by `reset(options={"episodes": {seat index: Episode}})`; a seat that
+is given None rests. Autoreset is off: what follows an episode is the caller's affair.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+
+from foreact.contract.config import Config
+from foreact.envs.base import Environment, Observation
+from foreact.evaluation.controller import OutOfBounds, Policy, within_bounds
+
+__all__ = ["DRIVE", "Episode", "Footage", "Slot", "SlotRules", "vector"]
+
+DRIVE = -1
+"""As a count: let the seat's own policy drive to the end."""
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Episode:
+    """One trial: a task under a condition, begun from a seed."""
+
+    condition: str
+    task: str
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotRules:
+    """What every seat of an evaluation has in common. `environment` is a template: task and condition are filled in."""
+
+    environment: Config
+    policy: Policy.Config | None
+    out_of_bounds: OutOfBounds = "clip"
+    stop_after_success: bool = True
+    footage: bool = False
+
+    def environment_for(self, episode: Episode) -> Config:
+        return replace(self.environment, task=episode.task, condition=episode.condition)
+
+
+@dataclass
+class Footage:
+    """What a seat saw and did in one episode, kept only when asked for."""
+
+    observations: list[Observation]
+    actions: list[np.ndarray]
+    success: list[bool]
+
+
+class Slot(gymnasium.Env[dict[str, Any], dict[str, Any]]):
+    """Actions: {"actions": (horizon, action), "count": how many of them, or `DRIVE`}. The last step ends the episode."""
+
+    def __init__(self, index: int, rules: SlotRules, first: Episode) -> None:
+        self._index, self._rules = index, rules
+        self._built: tuple[Config, Environment] | None = None
+        self._policy = None if rules.policy is None else rules.policy.build()
+        self._environment = self._environment_of(first)
+        observation, self._action_spec = self._environment.specs
+        self.observation_space = gymnasium.spaces.Dict({
+            "images": gymnasium.spaces.Dict({c.name: gymnasium.spaces.Box(0, 255, (3, c.height, c.width), np.uint8)
+                                             for c in observation.cameras}),
+            "state": gymnasium.spaces.Box(-np.inf, np.inf, (observation.state.size,), np.float32)})
+        self.action_space = gymnasium.spaces.Dict({
+            "actions": gymnasium.spaces.Box(-np.inf, np.inf, (rules.environment.horizon, self._action_spec.size), np.float32),
+            "count": gymnasium.spaces.Box(DRIVE, rules.environment.horizon, (), np.int64)})
+        self._seen: dict[str, Any] = {
+            "images": {c.name: np.zeros((3, c.height, c.width), np.uint8) for c in observation.cameras},
+            "state": np.zeros(observation.state.size, np.float32)}
+        self._resting = True
+        self.footage = Footage([], [], [])
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        super().reset(seed=seed)
+        episode: Episode | None = (options or {})["episodes"][self._index]
+        self._resting = episode is None
+        if episode is None:
+            return self._seen, {}
+        self._environment = self._environment_of(episode)
+        self._environment.start(episode.seed)
+        if self._policy is not None:
+            self._policy.start(self._environment, episode.seed)
+        self._steps, self._outside, self._success, self._held = 0, 0, False, False
+        self._digest = hashlib.sha256()
+        self.footage = Footage([], [], [])
+        looked_ms = self._look() if self._policy is None or self._rules.footage else 0.0
+        return self._seen, {"instruction": self._environment.instruction, "observe_ms": looked_ms}
+
+    def step(self, action: Mapping[str, Any]) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        if self._resting:
+            return self._seen, 0.0, False, False, {}
+        count, truncated = int(action["count"]), False
+        remaining = self._rules.environment.horizon if count == DRIVE else count
+        for index in range(remaining):
+            chosen = self._policy.act(self._environment) if count == DRIVE else action["actions"][index]
+            truncated = self._act(chosen)
+            if truncated or self._finished:
+                break
+        over = truncated or self._finished
+        looked_ms = 0.0 if over or self._rules.footage else self._look()
+        info = {"steps": self._steps, "success": self._success, "held": self._held, "outside": self._outside,
+                "observe_ms": looked_ms, "digest": self._digest.hexdigest()[:16]}
+        return self._seen, 0.0, self._finished, truncated and not self._finished, info
+
+    def close(self) -> None:
+        if self._built is not None:
+            self._built[1].close()
+            self._built = None
+
+    @property
+    def _finished(self) -> bool:
+        return self._success and self._rules.stop_after_success
+
+    def _act(self, chosen: np.ndarray) -> bool:
+        """Execute one action; whether the horizon is reached."""
+        action, outside = within_bounds(chosen, self._action_spec, self._rules.out_of_bounds)
+        result = self._environment.advance(action)
+        self._digest.update(action.tobytes())
+        self._steps, self._outside = self._steps + 1, self._outside + outside
+        self._held, self._success = result.success, self._success or result.success
+        if self._rules.footage:
+            self.footage.actions.append(action)
+            self.footage.success.append(result.success)
+            self._look()
+        return result.truncated
+
+    def _look(self) -> float:
+        start = time.perf_counter()
+        observation = self._environment.observe()
+        self._seen = {"images": observation["images"], "state": observation["state"]}
+        if self._rules.footage:
+            self.footage.observations.append(observation)
+        return 1e3 * (time.perf_counter() - start)
+
+    def _environment_of(self, episode: Episode) -> Environment:
+        """The environment of this episode's task and condition; the one before it is closed."""
+        config = self._rules.environment_for(episode)
+        if self._built is None or self._built[0] != config:
+            self.close()
+            self._built = (config, config.build())
+        return self._built[1]
+
+
+def vector(rules: SlotRules, first: Episode, count: int, *, own_processes: bool = False) -> VectorEnv:
+    """`count` seats stepped together: in this process, or each in its own, which pays where rendering has cores to itself."""
+    seats: list[Callable[[], Slot]] = [lambda index=index: Slot(index, rules, first) for index in range(count)]
+    if own_processes:
+        return AsyncVectorEnv(seats, context="spawn", autoreset_mode=AutoresetMode.DISABLED)
+    return SyncVectorEnv(seats, autoreset_mode=AutoresetMode.DISABLED)

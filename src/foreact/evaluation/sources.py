@@ -1,0 +1,65 @@
+"""A policy on its way to other processes and machines: configs and safetensors bytes, never a pickled module."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import safetensors.torch
+
+from foreact.contract.config import config_hash, encode
+from foreact.contract.specs import ActionSpec, ObservationSpec
+from foreact.evaluation.controller import Policy
+from foreact.model import WorldActionModel
+
+__all__ = ["ControlSource", "ModelSource", "Source", "source_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """A world action model as its configs and the bytes of its weights. `identity` names all of them by content."""
+
+    config: WorldActionModel.Config
+    observation: ObservationSpec
+    action: ActionSpec
+    weights: bytes
+    device: str
+
+    @classmethod
+    def of(cls, model: WorldActionModel) -> ModelSource:
+        state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+        return cls(config=model.config, observation=model.observation, action=model.action,
+                   weights=safetensors.torch.save(state), device=str(model.device))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        parts = json.dumps([encode(part) for part in (self.config, self.observation, self.action)], sort_keys=True)
+        return {"type": "WorldActionModel", "sha256": hashlib.sha256(parts.encode() + self.weights).hexdigest()}
+
+    def build(self) -> WorldActionModel:
+        model = self.config.build(self.observation, self.action)
+        # cloned: tensors inside a byte string need not be aligned, and sums may depend on alignment
+        state = {name: tensor.clone() for name, tensor in safetensors.torch.load(self.weights).items()}
+        model.load_state_dict(state, assign=True)
+        return model.to(self.device).eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class ControlSource:
+    """An expert or control that acts beside the environment."""
+
+    config: Policy.Config
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {**encode(self.config), "sha256": config_hash(self.config)}
+
+
+Source = ModelSource | ControlSource
+
+
+def source_of(policy: WorldActionModel | Policy.Config) -> Source:
+    """How this policy travels."""
+    return ModelSource.of(policy) if isinstance(policy, WorldActionModel) else ControlSource(policy)
