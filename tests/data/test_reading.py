@@ -8,6 +8,7 @@ import os
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
 from foreact.contract.errors import DatasetError, SpecError
 from foreact.data.decoding import DecoderCache, PyAVDecoder, match_times
 from foreact.data.lerobot import Dataset, StatedConventions
@@ -62,7 +63,7 @@ def test_unknown_or_missing_version(damaged, version, said):
     info = json.loads(file.read_text())
     info["codebase_version"] = version
     file.write_text(json.dumps(info))
-    with pytest.raises(DatasetError, match="v2.0, v2.1, v3.0") as caught:
+    with pytest.raises(DatasetError, match=r"v2\.0, v2\.1, v3\.0") as caught:
         Dataset.open(damaged)
     assert said in str(caught.value)
 
@@ -143,9 +144,9 @@ def test_the_wrong_fps(damaged):
 def test_a_camera_that_is_not_there(recorded):
     with pytest.raises(DatasetError, match="left, right"):
         recorded.frames("wrist", 0)
-    with pytest.raises(DatasetError, match="0..11"):
+    with pytest.raises(DatasetError, match=r"0\.\.11"):
         recorded.frames("left", 0, np.array([12]))
-    with pytest.raises(DatasetError, match="observation.state"):
+    with pytest.raises(DatasetError, match=r"observation\.state"):
         recorded.column("observation.stat")
 
 

@@ -13,9 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from foreact.contract.errors import ConfigError, DatasetError, StorageError
 from foreact.data.coding import VideoCodec, encode_video, exact_rate
 from foreact.data.lerobot import Dataset, DatasetWriter, EncodedEpisode, Feature, merge
+from foreact.data.lerobot.columns import arrow_schema
 
 
 def psnr(found, true):
@@ -62,9 +64,7 @@ def test_schema_equals_that_of_lerobots_own_file():
     """Column types of shared features, against the sample that LeRobot 0.4.4 wrote."""
     sample = Path(__file__).parent / "samples" / "lerobot_v30"
     theirs = pq.read_schema(sample / "data/chunk-000/file-000.parquet")
-    from foreact.data.lerobot.columns import arrow_schema
-
-    ours = arrow_schema({key: feature for key, feature in Dataset.open(sample).info.features.items()})
+    ours = arrow_schema(Dataset.open(sample).info.features)
     assert ours.remove_metadata() == theirs.remove_metadata()
     told = json.loads(ours.metadata[b"huggingface"])["info"], json.loads(theirs.metadata[b"huggingface"])["info"]
     assert told[0] == told[1]
@@ -158,7 +158,7 @@ def test_rates(tmp_path, world, fps):
 def test_av1(tmp_path):
     features = {"observation.state": Feature(dtype="float32", shape=(1,)), "action": Feature(dtype="float32", shape=(1,)),
                 "observation.images.top": Feature(dtype="video", shape=(64, 64, 3))}
-    t, y, x = np.mgrid[0:9, 0:64, 0:64]
+    t, _, x = np.mgrid[0:9, 0:64, 0:64]
     images = np.stack([128 + 100 * np.sin((x + 4 * t) / 20)] * 3, -1).astype(np.uint8)
     codec = VideoCodec(codec="av1", pixel_format="yuv420p", crf=20, keyframe_every=2)
     with DatasetWriter(tmp_path / "d", fps=10, features=features, codec=codec) as writer:

@@ -130,7 +130,8 @@ def _rows(dataset: Dataset) -> Findings:
     wrong = dataset.column("frame_index") != expected
     if wrong.any():
         episodes = _indices(dataset, wrong)
-        yield Finding(severity="fatal", kind="frame-index", what=f"frames are missing, repeated or out of order in {len(episodes)} episodes",
+        yield Finding(severity="fatal", kind="frame-index",
+                      what=f"frames are missing, repeated or out of order in {len(episodes)} episodes",
                       where=f"frame_index of episodes {_some(episodes)}", advice="record or export these episodes again")
 
 
@@ -237,13 +238,15 @@ def _action_range(dataset: Dataset) -> Findings:
         slack = 1e-4 * (high - low)
         outside = ((action < low - slack) | (action > high + slack)).any(1)
         if outside.any():
-            yield Finding(severity="warning", kind="action-range", what=f"{outside.mean():.2%} of the actions are outside the limits of the "
-                          "action spec", where=f"episodes {_some(_indices(dataset, outside))}",
+            yield Finding(severity="warning", kind="action-range",
+                          what=f"{outside.mean():.2%} of the actions are outside the limits of the action spec",
+                          where=f"episodes {_some(_indices(dataset, outside))}",
                           advice="correct the limits, or leave these episodes out")
     low, middle, high = np.quantile(action, [0.01, 0.5, 0.99], axis=0)
     far = np.abs(action - middle) > 20 * np.maximum(high - low, 1e-9)
     if (far & (high > low)).any():
-        yield Finding(severity="warning", kind="outlier", what=f"{int((far & (high > low)).any(1).sum())} actions lie more than 20 times "
+        yield Finding(severity="warning", kind="outlier",
+                      what=f"{int((far & (high > low)).any(1).sum())} actions lie more than 20 times "
                       "the usual range away", where=f"episodes {_some(_indices(dataset, (far & (high > low)).any(1)))}",
                       advice="glitches of the recording? min-max normalisation would squeeze all else")
 

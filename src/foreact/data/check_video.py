@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,8 @@ def check_videos(dataset: Dataset, *, decode: bool) -> list[Finding]:
     keys = [key for key, feature in dataset.info.features.items() if feature.is_visual]
     with meter("checking pictures", len(keys) * len(dataset.episodes)) as progress:
         for key in keys:
-            broken: dict[Path, ForeactError] = {}
+            broken: set[Path] = set()
+            shared = Counter(episode.videos[key].file for episode in dataset.episodes if key in episode.videos)
             watch = Watch(dataset, key)
             for place, episode in enumerate(dataset.episodes):
                 span = episode.videos.get(key)
@@ -32,19 +34,19 @@ def check_videos(dataset: Dataset, *, decode: bool) -> list[Finding]:
                 if file not in broken:
                     try:
                         if span is not None:
-                            found += _spacing(dataset, key, place)
+                            found += _spacing(dataset, key, place, alone=shared[file] == 1)
                         if decode:
                             watch.look(place)
                     except ForeactError as error:
-                        broken[file] = error
+                        broken.add(file)
                         found.append(Finding.of(error, "video"))
                 progress.advance()
             found += watch.findings()
     return found
 
 
-def _spacing(dataset: Dataset, key: str, place: int) -> list[Finding]:
-    """Are the frames of one episode where its timestamps say, and no more than those?"""
+def _spacing(dataset: Dataset, key: str, place: int, *, alone: bool) -> list[Finding]:
+    """Are the frames of one episode where its timestamps say? alone: the file holds no other episode."""
     episode, fps = dataset.episodes[place], dataset.info.fps
     span = episode.videos[key]
     where = f"{key}, episode {episode.index} ({span.file})"
@@ -60,14 +62,14 @@ def _spacing(dataset: Dataset, key: str, place: int) -> list[Finding]:
     if len(inside) != episode.length:
         found.append(Finding(severity="fatal", kind="frame-count", what=f"{len(inside)} frames in the video for {episode.length} rows",
                              where=where, advice="frames are missing or surplus: export this episode again"))
+        return found
     stamps = span.start + dataset.rows("timestamp", place).astype(np.float64)
     numbers = match_times(dataset.video(span.file), stamps, fps=fps, where=where)
     off = float(np.abs(times[numbers] - stamps).max()) * fps
     if off > 0.02:
         found.append(Finding(severity="warning", kind="fps", what=f"frames lie up to {off:.3f} of a frame from their timestamps "
                              f"({TOLERANCE:g} is refused)", where=where, advice="usable; the recording clock was not exact"))
-    only = not any(other.videos[key].file == span.file for other in dataset.episodes if other is not episode)
-    if only and len(times) != episode.length and not found:
+    if alone and len(times) != episode.length:
         found.append(Finding(severity="warning", kind="frame-count", what=f"{len(times)} frames in the video for {episode.length} rows",
                              where=where, advice="the surplus is never used"))
     return found

@@ -17,7 +17,13 @@ from foreact.data.lerobot.conventions import Specs, write_specs
 from foreact.data.lerobot.episode import EncodedEpisode, EpisodeEncoder
 from foreact.data.lerobot.layout import Feature, automatic_features
 from foreact.data.statistics import (
-    WIDE, Histogram, array_statistics, histogram_statistics, pooled_histogram_statistics, sampled_rows, statistics_to_json,
+    WIDE,
+    Histogram,
+    array_statistics,
+    histogram_statistics,
+    pooled_histogram_statistics,
+    sampled_rows,
+    statistics_to_json,
 )
 
 __all__ = ["assemble"]

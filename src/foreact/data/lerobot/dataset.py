@@ -61,6 +61,11 @@ class Dataset:
         return np.repeat(np.arange(len(self.episodes)), [episode.length for episode in self.episodes])
 
     @cached_property
+    def _first_rows(self) -> Mapping[Path, int]:
+        """The row of the dataset with which each data file begins."""
+        return {episode.data_file: episode.first for episode in reversed(self.episodes)}
+
+    @cached_property
     def specs(self) -> Specs | None:
         """Our own specs, where the dataset carries them."""
         return read_specs(self.root / "meta")
@@ -187,7 +192,7 @@ class Dataset:
         return decode_picture(bytes(data), channels, where=where)
 
     def _data_files(self) -> list[Path]:
-        return list(dict.fromkeys(episode.data_file for episode in self.episodes))
+        return sorted(self._first_rows, key=self._first_rows.__getitem__)
 
     def _file_column(self, file: Path, key: str, feature: Feature) -> np.ndarray:
         table = read_parquet(file, [key])
@@ -200,7 +205,7 @@ class Dataset:
         entry = self.episodes[episode]
         if self._pictures is not None and self._pictures[0] == (entry.data_file, f"{entry.index} {key}"):
             return self._pictures[1]
-        first = next(e.first for e in self.episodes if e.data_file == entry.data_file)
+        first = self._first_rows[entry.data_file]
         low, high = entry.first - first, entry.first - first + entry.length
         try:
             file = pq.ParquetFile(entry.data_file)
