@@ -1,0 +1,159 @@
+"""`foreact eval RUN --tasks ...`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foreact.cli.parsing import Parser
+from foreact.cli.result import Result
+from foreact.contract.errors import ConfigError, ForeactError
+
+if TYPE_CHECKING:
+    from foreact.evaluation.evaluate import EvaluationConfig
+    from foreact.evaluation.result import Result as Evaluation
+
+__all__ = ["KEYS", "SETTINGS", "TEXT", "add_options", "main"]
+
+TEXT = """Runs a policy on seeds that training never saw and counts successes. Every result carries n, its seeds, a Wilson interval
+and a fingerprint of the protocol; results under different protocols are not compared. Episodes are written as they end:
+interrupted, the same command goes on. How the work is spread (workers, envs, Ray) changes no outcome.
+
+examples
+  foreact eval runs/joint-tiny
+  foreact eval runs/joint-tiny --tasks drawer-open --conditions clean random seeds_per_task=50 workers=2
+  foreact eval runs/joint-tiny --name slow model.coupling.steps=10
+  foreact eval runs/joint-tiny --against runs/joint-tiny-baseline/evaluations/clean-1f2e3d4c
+  foreact eval expert --tasks drawer-open          the scripted expert; also: still, random
+
+settings (each as key=value or --key value)
+  seeds_per_task=25      seed_start=1000000   out_of_bounds=clip|error   stop_after_success=true   lanes=4
+  workers=1  envs=4      on=local|ray         vector=sync|async          videos.successes=0        videos.failures=0
+  environment.horizon=500   environment.instructions=canonical|paraphrases"""
+SETTINGS = True
+KEYS = ("seeds_per_task", "seed_start", "out_of_bounds", "stop_after_success", "lanes", "envs", "workers", "on", "vector")
+_CONTROLS = ("expert", "random", "still")
+
+
+def add_options(parser: Parser) -> None:
+    parser.add_argument("policy", metavar="RUN", help="a run or checkpoint folder, or expert, random, still")
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", help="Meta-World tasks (default: those of the training dataset)")
+    parser.add_argument("--conditions", nargs="+", default=["clean"], metavar="clean|random", help="(default: clean)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the result goes (default: RUN/evaluations/NAME)")
+    parser.add_argument("--name", help="name of the evaluation (default: made of its conditions and rules)")
+    parser.add_argument("--against", type=Path, metavar="FOLDER", help="a finished evaluation to compare with, paired by seed")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: cpu)")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted evaluation (which happens anyway)")
+
+
+def main(options: argparse.Namespace, settings: list[str]) -> Result:
+    from foreact.contract.config import apply_overrides
+    from foreact.evaluation.comparison import compare
+    from foreact.evaluation.evaluate import evaluate
+    from foreact.evaluation.result import Result as Evaluation
+
+    of_model = [word for word in settings if word.startswith("model.")]
+    policy, config = _policy(options, of_model)
+    config = apply_overrides(config, [word for word in settings if word not in of_model])
+    other = None if options.against is None else Evaluation.load(options.against)
+    out = options.out or _folder(options, config, of_model)
+    result = evaluate(policy, config, out=out)
+    data: dict[str, Any] = {"out": str(out), **result.summary()}
+    text = _table(result)
+    if other is not None:
+        comparison = compare(result, other).summary()
+        data["against"] = comparison
+        low, high = comparison["interval"]
+        text += (f"\nagainst {options.against}: {100 * comparison['difference']:+.0f} points ({100 * low:+.0f} to {100 * high:+.0f}), "
+                 f"exact McNemar p = {comparison['p_value']:.2g}, {comparison['n']} pairs")
+    return Result(data=data, text=f"{text}\nresult: {out / 'result.json'}")
+
+
+def _policy(options: argparse.Namespace, of_model: list[str]) -> tuple[Any, EvaluationConfig]:
+    """The policy, and an evaluation whose environment shows what the policy was trained on."""
+    from foreact.envs.metaworld import MetaWorld, task_name
+    from foreact.evaluation.evaluate import EvaluationConfig
+
+    if options.policy in _CONTROLS and not Path(options.policy).exists():
+        if not options.tasks:
+            raise ConfigError("which tasks?", where="--tasks", next_step=f"foreact eval {options.policy} --tasks drawer-open")
+        tasks = tuple(task_name(task) for task in options.tasks)
+        return _control(options.policy), EvaluationConfig(environment=MetaWorld.Config(task=tasks[0]), tasks=tasks,
+                                                          conditions=tuple(options.conditions))
+    from foreact.training.checkpoint import load_model
+
+    model = _changed(load_model(options.policy, device=options.device), of_model)
+    tasks = tuple(task_name(task) for task in options.tasks or _trained_tasks(options.policy))
+    cameras = model.observation.cameras
+    environment = MetaWorld.Config(task=tasks[0], cameras=tuple(camera.name for camera in cameras), size=cameras[0].height)
+    return model, EvaluationConfig(environment=environment, tasks=tasks, conditions=tuple(options.conditions))
+
+
+def _control(name: str) -> Any:
+    from foreact.evaluation.policies import HoldStill, RandomActions, ScriptedExpert
+
+    return {"expert": ScriptedExpert, "random": RandomActions, "still": HoldStill}[name].Config()
+
+
+def _changed(model: Any, settings: list[str]) -> Any:
+    """The same weights under another config, as with `model.coupling.steps=8`."""
+    if not settings:
+        return model
+    from foreact.contract.config import apply_overrides
+
+    changed = apply_overrides(model.config, [word.removeprefix("--").removeprefix("model.") for word in settings])
+    built = changed.build(model.observation, model.action)
+    try:
+        built.load_state_dict(model.state_dict())
+    except RuntimeError as error:
+        raise ConfigError("the trained weights do not fit this setting", where="model", found=", ".join(settings),
+                          accepted="settings that change no weight, such as model.coupling.steps, model.coupling.solver, "
+                                   "model.regime.replan", next_step="train a model with this setting") from error
+    return built.to(model.device).eval().requires_grad_(False)
+
+
+def _trained_tasks(policy: str) -> tuple[str, ...]:
+    """The tasks of the dataset that the run was trained on, where it says them."""
+    from foreact.data.lerobot import Dataset
+    from foreact.training.checkpoint import find
+
+    path = find(policy).progress()["dataset"]["path"]
+    try:
+        specs = Dataset.open(path).specs
+        return tuple(specs.provenance["collect"]["tasks"]) if specs else ()
+    except (ForeactError, KeyError) as error:
+        raise ConfigError("which tasks? The training dataset does not say", where="--tasks", found=path,
+                          next_step=f"foreact eval {policy} --tasks drawer-open") from error
+
+
+def _folder(options: argparse.Namespace, config: EvaluationConfig, of_model: list[str]) -> Path:
+    """RUN/evaluations/NAME; the default name changes with the rules, not with seeds or with how the work is spread."""
+    import hashlib
+    import json
+
+    from foreact.contract.config import encode
+
+    rules = {key: value for key, value in encode(config).items()
+             if key in ("environment", "tasks", "conditions", "out_of_bounds", "stop_after_success", "lanes")}
+    words = json.dumps([rules, of_model], sort_keys=True)
+    name = options.name or f"{'-'.join(config.conditions)}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
+    if options.policy in _CONTROLS:
+        return Path("runs") / "controls" / f"{options.policy}-{name}"
+    run = Path(options.policy)
+    return (run.parent.parent if run.parent.name == "checkpoints" else run) / "evaluations" / name
+
+
+def _table(result: Evaluation) -> str:
+    summary, lines = result.summary(), []
+    for condition, of_condition in summary["conditions"].items():
+        rows = {**of_condition["tasks"], "all": of_condition}
+        lines.append(condition)
+        for task, rate in rows.items():
+            low, high = rate["interval"]
+            lines.append(f"  {task:<32}{rate['successes']:>4} of {rate['n']:<4}{100 * rate['rate']:5.0f} %   "
+                         f"95 %: {100 * low:.0f} to {100 * high:.0f}")
+    alone = summary["latency_ms"]["alone"]
+    if alone:
+        lines.append(f"one plan for one robot: p50 {alone['p50']:.1f} ms, p95 {alone['p95']:.1f} ms")
+    return "\n".join([*lines, f"protocol {summary['fingerprint'][:16]}"])
