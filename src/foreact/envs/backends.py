@@ -94,6 +94,8 @@ def _probe(name: str) -> str:
 def gl_context() -> Any:
     """The one GL context of this process, made current. Drawing stays on the thread that first drew."""
     name = backend_name()
+    # Mesa's software rasteriser: its threads cost more than they bring on small pictures, and workers fill the cores.
+    os.environ.setdefault("LP_NUM_THREADS", "0")
     try:
         if name == "egl":
             from mujoco.egl import GLContext

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from foreact.contract.config import Buildable
 from foreact.contract.config import Config as BaseConfig
-from foreact.contract.errors import ConfigError, MissingExtraError, SpecError, nearest
+from foreact.contract.errors import ConfigError, SpecError, nearest
 from foreact.contract.specs import ActionSpec, CameraSpec, GripperConvention, ObservationSpec, StateSpec
 from foreact.envs.backends import backend_name, family
 from foreact.envs.base import Advance, Condition, Environment, Observation, Snapshot, check_action
@@ -87,8 +87,8 @@ class MetaWorld(Environment, Buildable):
     render_mode = "rgb_array"
 
     def __init__(self, config: Config) -> None:
-        self.config, self.task = config, task_name(config.task)
         _check(config)
+        self.config, self.task = config, task_name(config.task)
         backend_name()  # before mujoco is imported
         self._raw = _raw_environment(self.task)
         if not config.goal_visible:
@@ -111,11 +111,15 @@ class MetaWorld(Environment, Buildable):
         })
         self.action_space = gymnasium.spaces.Box(np.float32(_ACTION.low), np.float32(_ACTION.high), dtype=np.float32)
 
+    @staticmethod
+    def describe(config: Config) -> tuple[ObservationSpec, ActionSpec]:
+        """The specs of an environment that need not be built."""
+        cameras = tuple(CameraSpec(name=name, height=config.size, width=config.size) for name in config.cameras)
+        return ObservationSpec(cameras=cameras, state=_STATE, rate_hz=_RATE_HZ), _ACTION
+
     @property
     def specs(self) -> tuple[ObservationSpec, ActionSpec]:
-        size = self.config.size
-        cameras = tuple(CameraSpec(name=name, height=size, width=size) for name in self.config.cameras)
-        return ObservationSpec(cameras=cameras, state=_STATE, rate_hz=_RATE_HZ), _ACTION
+        return self.describe(self.config)
 
     @property
     def seed(self) -> int:
@@ -238,11 +242,15 @@ class MetaWorld(Environment, Buildable):
         self.dress(self._condition)
 
     def protocol(self) -> dict[str, Any]:
-        config = self.config
+        return self.rules(self.config)
+
+    @staticmethod
+    def rules(config: Config) -> dict[str, Any]:
+        """The protocol of an environment that need not be built."""
         return {
-            "suite": "metaworld", "task": self.task, "success": "first step on which Meta-World reports success",
-            "horizon": config.horizon, "rate_hz": _RATE_HZ, "goal_visible": config.goal_visible,
-            "cameras": {name: _plain(view) for name, view in self._views.items()},
+            "suite": "metaworld", "task": task_name(config.task), "horizon": config.horizon, "rate_hz": _RATE_HZ,
+            "success": "first step on which Meta-World reports success", "goal_visible": config.goal_visible,
+            "cameras": {name: _plain(CAMERAS[name]) for name in config.cameras},
             "image": {"height": config.size, "width": config.size, "shadows": False, "reflections": False, "samples": 1},
             "renderer": family(), "condition": config.condition,
             "random": config.strength.protocol() if config.condition == "random" else None,
@@ -265,6 +273,7 @@ def _plain(view: Camera) -> dict[str, Any]:
 
 
 def _check(config: MetaWorld.Config) -> None:
+    task_name(config.task)
     for index, camera in enumerate(config.cameras):
         if camera not in CAMERAS:
             raise ConfigError("no such camera", where=f"env.cameras[{index}]", found=camera, next_step=nearest(camera, CAMERAS))
@@ -276,10 +285,8 @@ def _check(config: MetaWorld.Config) -> None:
 
 def _raw_environment(task: str) -> Any:
     """Meta-World's class for `task`, seedable, with the goal in its observation for the experts."""
-    try:
-        from metaworld.env_dict import ENV_CLS_MAP
-    except ImportError as error:
-        raise MissingExtraError("metaworld", "sim", "simulating Meta-World") from error
+    from metaworld.env_dict import ENV_CLS_MAP  # imports mujoco, which reads MUJOCO_GL once
+
     raw = ENV_CLS_MAP[f"{task}-v3"]()
     raw._freeze_rand_vec, raw.seeded_rand_vec, raw._set_task_called = False, True, True
     # The observation space caches its goal bounds; left in place it clips every goal to zero.

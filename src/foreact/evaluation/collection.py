@@ -1,0 +1,205 @@
+"""Demonstrations of scripted experts, collected into a LeRobotDataset v3.0.
+
+Per task, the dataset holds the first `episodes` seeds, from `first_seed` on, on which the expert succeeds. So it is the
+same dataset whatever the number of workers, wherever they run, and however often the collection was interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from foreact.contract.config import config_hash, encode
+from foreact.contract.errors import ConfigError, DatasetError
+from foreact.contract.progress import Meter, meter
+from foreact.contract.storage import atomic_write_json
+from foreact.data.coding import VideoCodec
+from foreact.data.lerobot.conventions import Specs, standard_features
+from foreact.data.lerobot.episode import EncodedEpisode, EpisodeEncoder
+from foreact.data.lerobot.layout import Feature, read_json
+from foreact.data.lerobot.writer import DatasetWriter
+from foreact.envs.annotations import Annotations
+from foreact.envs.backends import backend_name
+from foreact.envs.base import TRAINING_SEEDS, Condition
+from foreact.envs.episodes import Episode, Expert, demonstrate
+from foreact.envs.metaworld import MetaWorld, task_name
+from foreact.evaluation.collectors import InProcess, Job, OverRay, Place, Processes
+
+__all__ = ["CollectConfig", "collect"]
+
+_SEEDS_PER_TASK = len(TRAINING_SEEDS)
+_PATIENCE = 20
+ROBOT = "sawyer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectConfig:
+    """What to collect. episodes: per task. first_seed: must lie, with all that are tried, in the training seeds.
+
+    keep_failures: also keep episodes in which the expert failed; then the first `episodes` seeds are taken as they are.
+    """
+
+    tasks: tuple[str, ...]
+    episodes: int = 40
+    first_seed: int = 0
+    cameras: tuple[str, ...] = ("scene", "gripper")
+    size: int = 64
+    condition: Condition = "clean"
+    horizon: int = 500
+    expert: Expert = field(default_factory=Expert)
+    annotations: Annotations = field(default_factory=Annotations)
+    keep_failures: bool = False
+    codec: VideoCodec = field(default_factory=VideoCodec)
+
+    def environment(self, task: str) -> MetaWorld.Config:
+        """The environment in which `task` is demonstrated."""
+        return MetaWorld.Config(task=task, cameras=self.cameras, size=self.size, condition=self.condition,
+                                horizon=self.horizon)
+
+    def features(self) -> dict[str, Feature]:
+        """The columns of the dataset beside the automatic ones."""
+        size = (self.size, self.size)
+        observation, action = MetaWorld.describe(self.environment(self.tasks[0]))
+        extra = {
+            "executed_action": Feature(dtype="float32", shape=(action.size,), names=list(action.names)),
+            "next.reward": Feature(dtype="float32", shape=(1,)),
+            "next.success": Feature(dtype="bool", shape=(1,)),
+            "condition": Feature(dtype="string", shape=(1,)),
+            "seed": Feature(dtype="int64", shape=(1,)),
+        }
+        wanted, names = self.annotations, ["height", "width", "channels"]
+        if wanted.contacts:
+            extra["annotation.contacts"] = Feature(dtype="float32", shape=(2,), names=["count", "force_newton"])
+        for camera in self.cameras:
+            if wanted.depth:  # 16-bit millimetres, 0 where nothing is
+                extra[f"annotation.depth.{camera}"] = Feature(dtype="image", shape=(*size, 1), names=names)
+            if wanted.segmentation:
+                extra[f"annotation.segmentation.{camera}"] = Feature(dtype="image", shape=(*size, 1), names=names)
+            if wanted.tracks:
+                extra[f"annotation.tracks.{camera}"] = Feature(dtype="float32", shape=(wanted.points, 3))
+        return standard_features(observation, action, extra=extra)
+
+
+def collect(config: CollectConfig, out_path: Path | str, *, workers: int = 2, on: Literal["local", "ray"] = "local",
+            restart: bool = False) -> Path:
+    """Collect into a new dataset at `out_path` and return it. Interrupted, it goes on where it stopped when run again.
+
+    Finished episodes of an interrupted run with another config raise `DatasetError`; `restart` throws them away.
+    """
+    config = replace(config, tasks=tuple(task_name(task) for task in config.tasks))
+    _check(config, workers)
+    backend_name()  # no renderer: say so before any worker starts
+    out, note = Path(out_path), Path(out_path).parent / f".{Path(out_path).name}.collecting.json"
+    observation, action = MetaWorld.describe(config.environment(config.tasks[0]))
+    key = config_hash(config)
+    if note.exists() and not restart and read_json(note).get("config") != key:
+        raise DatasetError("an unfinished collection with another configuration lies here", where=str(note),
+                           next_step="restart it, which throws its episodes away, or choose another folder")
+    provenance = {"collect": encode(config), "environments": [MetaWorld.rules(config.environment(t)) for t in config.tasks]}
+    writer = DatasetWriter(out, fps=observation.rate_hz, features=config.features(), robot_type=ROBOT, codec=config.codec,
+                           specs=Specs(observation=observation, action=action, provenance=provenance),
+                           resume=note.exists() and not restart)
+    atomic_write_json(note, {"config": key})
+    make = _Maker(config, writer.encoder)
+    place: Place = OverRay(make, workers) if on == "ray" else InProcess(make) if workers == 1 else Processes(make, workers)
+    try:
+        with meter("collecting", len(config.tasks) * config.episodes) as bar:
+            for job, content in _gather(config, writer, place, bar):
+                writer.add_encoded(EncodedEpisode.from_bytes(content, where=f"{job.task} {job.seed}"), index=_index(config, job))
+    finally:
+        place.close()
+    path = writer.finalize()
+    note.unlink()
+    return path
+
+
+def _gather(config: CollectConfig, writer: DatasetWriter, place: Place, bar: Meter) -> Iterator[tuple[Job, bytes]]:
+    """Jobs and their encoded episodes, in order of arrival.
+
+    A seed is tried only when it is needed even if all that are under way succeed; so no surplus is ever made, and what
+    is kept does not depend on who was faster.
+    """
+    kept = dict.fromkeys(config.tasks, 0)
+    for index in writer.done:
+        kept[config.tasks[index // _SEEDS_PER_TASK]] += 1
+    bar.at(sum(kept.values()))
+    running: dict[str, int] = dict.fromkeys(config.tasks, 0)
+    tried = dict.fromkeys(config.tasks, 0)
+    done = writer.done
+    while True:
+        for task in config.tasks:
+            while kept[task] + running[task] < config.episodes and place.has_room:
+                job = Job(task, config.first_seed + tried[task])
+                tried[task] += 1
+                if _index(config, job) in done:
+                    continue
+                if tried[task] > 4 * config.episodes + _PATIENCE or job.seed not in TRAINING_SEEDS:
+                    raise DatasetError("the expert fails too often to collect this", where=task,
+                                       found=f"{kept[task]} successes in {tried[task] - 1} seeds",
+                                       next_step="lower expert.noise_std, raise horizon, or keep_failures")
+                place.submit(job)
+                running[task] += 1
+        if not any(running.values()):
+            return
+        job, content = place.take()
+        running[job.task] -= 1
+        if content is not None:
+            kept[job.task] += 1
+            yield job, content
+            bar.advance(1, job.task)
+
+
+def _index(config: CollectConfig, job: Job) -> int:
+    return config.tasks.index(job.task) * _SEEDS_PER_TASK + job.seed - config.first_seed
+
+
+def _check(config: CollectConfig, workers: int) -> None:
+    if not config.tasks or len(set(config.tasks)) != len(config.tasks):
+        raise ConfigError("tasks must be named, each once", where="collect.tasks", found=config.tasks)
+    if config.episodes < 1 or workers < 1:
+        raise ConfigError("must be at least 1", where="collect.episodes" if config.episodes < 1 else "workers",
+                          found=min(config.episodes, workers))
+    if config.first_seed not in TRAINING_SEEDS:
+        raise ConfigError("demonstrations come from the training seeds only", where="collect.first_seed",
+                          found=config.first_seed, accepted=f"0 to {TRAINING_SEEDS.stop - 1}")
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes the encoded episode of a job, or None when the expert failed; a plain value that travels to workers."""
+
+    config: CollectConfig
+    encoder: EpisodeEncoder
+
+    def environment(self, task: str) -> MetaWorld:
+        return self.config.environment(task).build()
+
+    def __call__(self, env: MetaWorld, job: Job) -> bytes | None:
+        episode = demonstrate(env, job.seed, self.config.expert, annotations=self.config.annotations,
+                              keep_failures=self.config.keep_failures)
+        if episode is None:
+            return None
+        frames = _columns(episode)
+        return self.encoder.encode(frames, task=episode.instruction, images=episode.images).to_bytes()
+
+
+def _columns(episode: Episode) -> dict[str, np.ndarray]:
+    columns: dict[str, Any] = {
+        "observation.state": episode.state, "action": episode.action, "executed_action": episode.executed_action,
+        "next.reward": episode.reward, "next.success": episode.success,
+        "condition": np.array([episode.condition] * episode.length), "seed": np.full(episode.length, episode.seed, np.int64),
+    }
+    convert: dict[str, Callable[[np.ndarray], np.ndarray]] = {"depth": _millimetres, "segmentation": lambda x: x[..., None]}
+    for name, values in episode.annotations.items():
+        columns[f"annotation.{name}"] = convert.get(name.split(".")[0], lambda x: x)(values)
+    return columns
+
+
+def _millimetres(depth: np.ndarray) -> np.ndarray:
+    """Metres to 16-bit millimetres (n, h, w, 1); nothing, or beyond 65.5 m, becomes 0."""
+    seen = np.isfinite(depth) & (depth < 65.5)
+    return np.where(seen, np.rint(np.where(seen, depth, 0) * 1000), 0).astype(np.uint16)[..., None]
