@@ -6,36 +6,22 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from tiny_training import ACTION, OBSERVATION, RUN, losses_of
+from tiny_training import ACTION, FITTED, OBSERVATION, losses_of, write_dataset
 
 from foreact.contract.context import fake_context
 from foreact.contract.errors import ConfigError
 from foreact.data.cache import Cache
-from foreact.data.lerobot.conventions import Specs, standard_features
-from foreact.data.lerobot.writer import DatasetWriter
 from foreact.training.checkpoint import find, load_model, load_run, load_specs
 from foreact.training.metrics import read_metrics
-from foreact.training.run import SubstrateFit, WindowSettings
+from foreact.training.run import WindowSettings
 from foreact.training.trainer import train
-
-FITTED = replace(RUN, training=replace(RUN.training, substrate=SubstrateFit(steps=3, batch_size=4)))
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six short episodes whose actions do not have mean 0 and deviation 1."""
-    path, generator = tmp_path_factory.mktemp("data") / "set", np.random.default_rng(0)
-    features = standard_features(OBSERVATION, ACTION, images_as="image")
-    with DatasetWriter(path, fps=10, features=features, specs=Specs(observation=OBSERVATION, action=ACTION)) as writer:
-        for episode in range(6):
-            states, actions = generator.normal(2.0, 3.0, (9, 2)), generator.uniform(0.2, 0.4, (9, 2))
-            writer.add_episode({"observation.state": states.astype(np.float32), "action": actions.astype(np.float32)},
-                               task=f"task {episode % 2}",
-                               images={"front": generator.integers(0, 256, (9, 3, 16, 16), dtype=np.uint8)})
-    return path
+    return write_dataset(tmp_path_factory.mktemp("data") / "set")
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ from foreact.contract.config import encode
 from foreact.contract.context import Window, fake_window
 from foreact.contract.specs import ActionSpec, CameraSpec, ObservationSpec, StateSpec
 from foreact.couplings.joint import JointGeneration
+from foreact.data.lerobot.conventions import Specs, standard_features
+from foreact.data.lerobot.writer import DatasetWriter
 from foreact.model import WorldActionModel
 from foreact.nets.text import HashedWords
 from foreact.regimes.chunked import Chunked
@@ -21,7 +23,7 @@ from foreact.substrates.pixel_latents import PixelLatents
 from foreact.training.checkpoint_folder import Checkpoint
 from foreact.training.fit import TrainResult, fit, open_folder
 from foreact.training.parallel import Team
-from foreact.training.run import Average, Checkpoints, Optimiser, Run, Schedule, Stage, Training, Validation
+from foreact.training.run import Average, Checkpoints, Optimiser, Run, Schedule, Stage, SubstrateFit, Training, Validation
 from foreact.training.specs import specs_text
 
 OBSERVATION = ObservationSpec(cameras=(CameraSpec(name="front", height=16, width=16),), rate_hz=10.0,
@@ -41,6 +43,7 @@ TRAINING = Training(
     average=Average(decay=0.9), checkpoints=Checkpoints(every_steps=None, every_seconds=None),
     validation=Validation(every_steps=3), threads=1, log_every=1, seed=3)
 RUN = Run(recipe="tiny", size="tiny", model=MODEL, training=TRAINING)
+FITTED = replace(RUN, training=replace(TRAINING, substrate=SubstrateFit(steps=3, batch_size=4)))
 
 
 class MemoryWindows:
@@ -78,6 +81,19 @@ def tiny_train(folder: Path, run: Run = RUN, *, resume: bool = False, windows: M
     source = windows or MemoryWindows()
     return fit(tiny_model(run), run.training, source, held_out=[MemoryWindows().batch(np.arange(2))], folder=folder, config=config,
                start=start, texts=lambda place: {"specs.json": specs_text(OBSERVATION, ACTION)}, team=team, **more)
+
+
+def write_dataset(path: Path) -> Path:
+    """Six short episodes whose actions do not have mean 0 and deviation 1."""
+    generator = np.random.default_rng(0)
+    features = standard_features(OBSERVATION, ACTION, images_as="image")
+    with DatasetWriter(path, fps=10, features=features, specs=Specs(observation=OBSERVATION, action=ACTION)) as writer:
+        for episode in range(6):
+            states, actions = generator.normal(2.0, 3.0, (9, 2)), generator.uniform(0.2, 0.4, (9, 2))
+            writer.add_episode({"observation.state": states.astype(np.float32), "action": actions.astype(np.float32)},
+                               task=f"task {episode % 2}",
+                               images={"front": generator.integers(0, 256, (9, 3, 16, 16), dtype=np.uint8)})
+    return path
 
 
 def losses_of(folder: Path) -> list[tuple[str, int, dict[str, float]]]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from foreact.training.parallel import like, whole
+from foreact.training.parallel import like, own, whole
 from foreact.training.settings import Average
 
 __all__ = ["MovingAverage"]
@@ -29,7 +29,7 @@ class MovingAverage:
             return
         decay = min(self._settings.decay, (1 + step) / (10 + step))
         with torch.no_grad():
-            torch._foreach_lerp_(list(self._shadow.values()), [p.detach() for p in self._parameters.values()], 1.0 - decay)
+            torch._foreach_lerp_([own(s) for s in self._shadow.values()], [own(p) for p in self._parameters.values()], 1.0 - decay)
 
     def state(self) -> dict[str, Tensor]:
         """The averaged weights by name, whole tensors."""
@@ -46,7 +46,7 @@ class MovingAverage:
         if self._settings is None:
             yield
             return
-        parameters, shadow = [p.detach() for p in self._parameters.values()], list(self._shadow.values())
+        parameters, shadow = [own(p) for p in self._parameters.values()], [own(s) for s in self._shadow.values()]
         kept = [p.clone() for p in parameters]
         with torch.no_grad():
             torch._foreach_copy_(parameters, shadow)

@@ -17,7 +17,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from foreact.contract.errors import ConfigError
 
-__all__ = ["Team", "like", "shard", "team", "use_threads", "whole"]
+__all__ = ["Team", "like", "own", "shard", "team", "use_threads", "whole"]
 
 
 class Team:
@@ -102,13 +102,20 @@ def shard(model: nn.Module, device: torch.device, trained: set[str]) -> None:
 
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     frozen = {p for n, p in model.named_parameters() if n not in trained}
-    fully_shard(model, mesh=mesh, ignored_params=frozen)
+    # without resharding, what validation gathers would outlive the next step's update
+    fully_shard(model, mesh=mesh, ignored_params=frozen, reshard_after_forward=True)
     register_fsdp_forward_method(model, "losses")
 
 
 def whole(tensor: Tensor) -> Tensor:
     """The whole tensor behind a shard; every process of the team must ask for it."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def own(tensor: Tensor) -> Tensor:
+    """What this process itself holds of a tensor, sharing its storage, outside of autograd."""
+    held = tensor.detach()
+    return held.to_local() if isinstance(held, DTensor) else held
 
 
 def like(parameter: Tensor, value: Tensor) -> Tensor:
