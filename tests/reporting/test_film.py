@@ -1,0 +1,91 @@
+"""Alignment and encoding: what stands beside the real frame of step t was imagined for step t, and every browser plays it."""
+
+import io
+
+import av
+import numpy as np
+import pytest
+from pages import recording
+
+from foreact.contract.errors import SpecError
+from foreact.reporting.film import GAP, PANEL_HEIGHT, difference_image, encode_mp4, film, frames_per_second, schedule
+from foreact.reporting.inputs import Call, Recording
+
+
+def decoded(mp4: bytes) -> list[np.ndarray]:
+    with av.open(io.BytesIO(mp4)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def test_the_newest_prediction_that_is_due_is_shown():
+    shown = schedule(recording(steps=12))
+    # calls at 0, 4, 8 with offsets 2, 4: nothing, then each target from its own step on, of equal targets the latest call
+    expected = [None, None, (0, 2), (0, 2), (0, 4), (0, 4), (4, 6), (4, 6), (4, 8), (4, 8), (8, 10), (8, 10), (8, 12)]
+    assert [s and (s.made, s.target) for s in shown] == expected
+
+
+def test_a_nearer_prediction_for_the_same_step_wins():
+    base = recording(steps=8)
+    image = np.zeros((1, 16, 20, 3), np.uint8)
+    calls = tuple(Call(step=step, actions=np.zeros((4, 2)), offsets=(offset,), imagined={"front": image})
+                  for step, offset in ((0, 6), (4, 2)))
+    shown = schedule(Recording(**{**vars(base), "frames": {"front": base.frames["front"]}, "calls": calls}))
+    assert [s and s.made for s in shown] == [None] * 6 + [4] * 3
+
+
+def test_real_and_imagined_are_of_one_moment_in_every_frame_of_the_film():
+    made = film(recording(steps=12))
+    frames = decoded(made.mp4)
+    assert len(frames) == 13 and frames[0].shape == (made.height, made.width, 3)
+    width = (made.width - 2 * GAP) // 3
+    for step, (frame, shown) in enumerate(zip(frames, made.shown, strict=True)):
+        for row in range(2):
+            y = row * (PANEL_HEIGHT + GAP) + PANEL_HEIGHT // 2
+            assert frame[y, width // 2].mean() == pytest.approx(10 * step, abs=3)
+            if shown is not None:
+                assert frame[y, width + GAP + width // 2].mean() == pytest.approx(10 * shown.target + 3, abs=3)
+    assert made.mean_difference == {(s.made, s.target): pytest.approx(3.0) for s in made.shown if s}
+
+
+def test_the_film_is_h264_in_yuv420p_with_stated_colours():
+    red = np.zeros((64, 64, 3), np.uint8) + np.array([200, 30, 30], np.uint8)
+    mp4 = encode_mp4([red] * 5, fps=10)
+    with av.open(io.BytesIO(mp4)) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt, int(stream.average_rate)) == ("h264", "yuv420p", 10)
+        assert int(stream.codec_context.colorspace) == 1
+    assert decoded(mp4)[2].reshape(-1, 3).mean(0) == pytest.approx([200, 30, 30], abs=4)
+
+
+def test_a_policy_without_a_future_shows_its_cameras_side_by_side():
+    made = film(recording(imagines=False))
+    assert (made.columns, made.rows, made.mean_difference) == (2, 1, {})
+    assert all(shown is None for shown in made.shown)
+
+
+def test_odd_sizes_and_cameras_of_different_shape_are_encoded():
+    base = recording(steps=4, imagines=False)
+    frames = {"wide": np.zeros((5, 30, 71, 3), np.uint8), "small": np.zeros((5, 17, 13, 3), np.uint8)}
+    made = film(Recording(**{**vars(base), "frames": frames}))
+    assert len(decoded(made.mp4)) == 5 and made.width % 2 == 0 and made.height % 2 == 0
+
+
+def test_the_difference_is_absolute_and_in_steps_of_255():
+    low, high = np.full((4, 4, 3), 50, np.uint8), np.full((4, 4, 3), 90, np.uint8)
+    for a, b in ((low, high), (high, low)):
+        heat, mean = difference_image(a, b)
+        assert mean == pytest.approx(40.0) and heat.shape == (4, 4, 3)
+
+
+def test_films_last_about_twelve_seconds_within_10_and_30_frames_a_second():
+    assert [frames_per_second(length) for length in (30, 240, 5000)] == [10, 20, 30]
+
+
+def test_a_recording_that_does_not_fit_together_is_refused():
+    base = recording()
+    with pytest.raises(SpecError, match="offsets or cameras"):
+        Recording(**{**vars(base), "calls": (Call(step=0, actions=np.zeros((8, 2)), offsets=(2,), imagined=base.calls[0].imagined),)})
+    with pytest.raises(SpecError, match="name per action"):
+        Recording(**{**vars(base), "executed": np.zeros((12, 3))})
+    with pytest.raises(SpecError, match="equally many frames"):
+        Recording(**{**vars(base), "frames": {}})

@@ -1,0 +1,160 @@
+"""The page in a real browser: it decodes every film, asks nothing of the network, and runs no text that a dataset holds."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from browser import Browser
+from pages import inputs, policy, recording
+
+from foreact.reporting import ReportInputs, write_report
+from foreact.reporting.figures import action_figure, smooth
+from foreact.reporting.inputs import Policy
+from foreact.reporting.page import json_block
+from foreact.reporting.success import headline, paired, verdict
+
+EVIL = '<script>document.documentElement.dataset.evil="yes"</script><img src=x onerror="document.title=1">'
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    opened = Browser(tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """A report with five films, in which a title, an instruction and a policy's name attack the page."""
+    films = (recording(instruction=EVIL), recording(success=False, policy=EVIL, seed=1_000_001), recording(imagines=False),
+             recording(seed=1_000_002), recording(cameras=("front",)))
+    return write_report(replace(inputs(*films), title=EVIL), tmp_path_factory.mktemp("report") / "report.html")
+
+
+def test_the_browser_decodes_every_film_and_sends_no_request(report, browser):
+    browser.open(report)
+    browser.until("Number(document.documentElement.dataset.decoded) === 5")
+    assert browser.evaluate("document.documentElement.dataset.failed") == "0"
+    assert browser.evaluate("[...document.querySelectorAll('video')].map((v) => v.videoWidth > 0 && v.duration > 1)") == [True] * 5
+    assert browser.requests[0] == report.as_uri() and all(url.startswith("data:") for url in browser.requests[1:])
+
+
+def test_nothing_on_the_page_points_outside(report):
+    text = re.sub(r"<a\b[^>]*>", "", report.read_text())
+    asked = re.findall(r"""(?:src|href|poster|action|data)\s*=\s*["']([^"']{0,40})""", text)
+    assert asked and all(value.startswith(("data:", "#")) for value in asked), asked
+    assert not re.findall(r"url\((?!#)[^)]{0,40}\)|@import", text)
+    assert "default-src 'none'" in text
+
+
+def test_text_of_a_dataset_never_runs(report, browser):
+    browser.open(report)
+    assert browser.evaluate("document.documentElement.dataset.evil") is None
+    assert browser.evaluate("document.querySelectorAll('img[src=x]').length") == 0
+    assert browser.evaluate("document.querySelector('.instruction').textContent") == f"\u201c{EVIL}\u201d"
+    assert "</script>" not in json_block({"task": "</script><script>"})[:-9]
+
+
+def test_labels_and_markers_follow_the_slider(report, browser):
+    browser.open(report)
+    seek = "const s = document.querySelector('.film input'); s.value = 7; s.dispatchEvent(new Event('input'));"
+    browser.evaluate(f"(() => {{ {seek} }})()")
+    browser.until("document.querySelector('.film video').currentTime > 0.7 && !document.querySelector('.film video').seeking")
+    assert browser.evaluate("document.querySelector('.film .seen').textContent") == "step 7 of 12"
+    assert browser.evaluate("document.querySelector('.film .when').textContent") == "at step 4 for step 6, held 1"
+    assert browser.evaluate("document.querySelector('.film').classList.contains('aligned')") is False
+    shift, span = browser.evaluate("""(() => {
+        const x = (line) => parseFloat(line.querySelector("path").getAttribute("d").slice(1));
+        const now = document.querySelector(".now"), end = document.querySelector(".end");
+        return [parseFloat(now.getAttribute("transform").match(/[\\d.]+/)[0]), x(end) - x(now)]; })()""")
+    assert shift == pytest.approx(span * 7 / 12, abs=0.1)
+
+
+def test_the_browser_shows_the_frame_that_the_label_names(report, browser):
+    """Grey level 10 t at step t on the left; 10 (t + o) + 3 on the right: read back from the pixels that are on screen."""
+    browser.open(report)
+    for step, imagined in ((6, 63), (7, 63), (10, 103)):
+        levels = browser.evaluate(f"""(async () => {{
+            const film = document.querySelector(".film"), video = film.querySelector("video"), slider = film.querySelector("input");
+            const seeked = new Promise((done) => video.addEventListener("seeked", done, {{ once: true }}));
+            slider.value = {step}; slider.dispatchEvent(new Event("input"));
+            await seeked;
+            const canvas = document.createElement("canvas");
+            canvas.width = video.videoWidth; canvas.height = video.videoHeight;
+            const context = canvas.getContext("2d");
+            context.drawImage(video, 0, 0);
+            return [1 / 6, 0.5].map((x) => context.getImageData(x * canvas.width, canvas.height / 4, 1, 1).data[0]); }})()""")
+        assert levels == [pytest.approx(10 * step, abs=4), pytest.approx(imagined, abs=4)]
+
+
+def test_nothing_is_wider_than_a_phone(report, browser):
+    browser.open(report, width=390, height=800)
+    assert browser.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_dark_is_dark(report, browser):
+    colours = []
+    for dark in (False, True):
+        browser.open(report, dark=dark)
+        colours.append(browser.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert colours == ["rgb(246, 245, 242)", "rgb(16, 18, 23)"]
+    browser.evaluate("document.querySelector('#theme').click()")
+    assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == colours[0]
+
+
+def test_the_film_is_the_first_thing_on_the_page(report):
+    text = report.read_text()
+    body = text[text.index("<main"):]
+    assert body.index("<video") < body.index("<h1>") < body.index('id="success"')
+
+
+def test_ids_are_unique_over_all_figures(report):
+    ids = re.findall(r'\bid="([^"]+)"', report.read_text())
+    assert len(ids) == len(set(ids))
+
+
+def test_a_run_without_anything_says_what_is_absent(tmp_path, browser):
+    path = write_report(ReportInputs(title="bare", model=Policy(name="bare")), tmp_path / "report.html")
+    text = path.read_text()
+    for words in ("Not yet trained or evaluated", "No episode was recorded", "has not been evaluated", "has logged no losses",
+                  "No latency", "names no axes", "no protocol"):
+        assert words in text, words
+    browser.open(path)
+    assert browser.evaluate("document.documentElement.dataset.videos") == "0"
+
+
+def test_a_run_without_a_baseline_says_nothing_about_the_future(tmp_path):
+    text = write_report(replace(inputs(), baseline=None), tmp_path / "report.html").read_text()
+    assert "No baseline was evaluated" in text and "without its imagined future" not in text
+
+
+def test_the_headline_counts_the_first_condition():
+    assert headline(inputs()) == ("The robot succeeded in 18 of 20 unseen episodes; without its imagined future, in 10 of 20.")
+
+
+def test_only_episodes_that_both_ran_are_paired_and_the_verdict_needs_evidence():
+    ours, theirs = policy("a", 9), policy("b", 5)
+    fewer = replace(theirs, episodes=theirs.episodes[::2])
+    assert paired(ours, fewer, "clean").n == 10
+    assert "chance could explain" in verdict(paired(policy("a", 6), policy("b", 5), "clean"))
+    assert verdict(paired(ours, theirs, "clean")).startswith("With the future better: +40 points")
+    assert verdict(paired(theirs, ours, "clean")).startswith("With the future worse: \u221240 points")
+
+
+def test_a_figure_takes_its_colours_from_the_page_and_keeps_its_text():
+    svg = action_figure(recording(), name="x", across=2)
+    assert "var(--fig-model)" in svg and ">gripper</text>" in svg and not re.search(r"#[0-9a-f]{6}", svg)
+    assert svg.count('class="now"') == svg.count('class="end"') == 4
+    assert svg == action_figure(recording(), name="x", across=2)
+
+
+def test_the_running_mean():
+    assert smooth(np.array([1.0, 3.0, 5.0, 7.0]), 2) == pytest.approx([1, 2, 4, 6])
+
+
+def test_writing_again_replaces_the_page_and_leaves_nothing_beside_it(tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    assert write_report(ReportInputs(title="x", model=Policy(name="x")), path) == path
+    assert "old" not in path.read_text()[:200] and [p.name for p in tmp_path.iterdir()] == ["report.html"]
