@@ -34,6 +34,9 @@ from foreact.model import WorldActionModel
 
 __all__ = ["EvaluationConfig", "evaluate"]
 
+_OF_CONDITION = ("condition", "random")
+"""Fields of an environment's protocol that say what its condition is; all others are the same under every condition."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
@@ -97,10 +100,8 @@ class EvaluationConfig:
             environment = self.rules(None).environment_for(first).build()
             found[condition], specs = environment.protocol(), environment.specs
             environment.close()
-        shared = dict(found[self.conditions[0]])
-        of_condition = {c: {k: v for k, v in p.items() if k.startswith("condition") or v != shared.get(k)} for c, p in found.items()}
-        for name in {"task", *(k for own in of_condition.values() for k in own)}:
-            shared.pop(name, None)
+        shared = {name: value for name, value in found[self.conditions[0]].items() if name not in {"task", *_OF_CONDITION}}
+        of_condition = {c: {name: p.get(name) for name in _OF_CONDITION} for c, p in found.items()}
         shared["versions"] = {**shared.get("versions", {}), "foreact": _version()}
         return Protocol.of({
             **shared, "tasks": self._tasks, "condition": of_condition, "observation_spec": specs[0], "action_spec": specs[1],
@@ -144,7 +145,7 @@ def _run(policy: WorldActionModel | Policy.Config, source: Source, config: Evalu
     if not missing:
         return
     model, control = _parts(policy, source)
-    rules, spread = config.rules(control), {"envs": config.envs, "lanes": config.lanes}
+    rules, spread = config.rules(control), {"envs": 1 if model is None else config.envs, "lanes": config.lanes}  # controls plan nothing
     if config.on == "ray":
         yield from over_ray(source, rules, missing, workers=config.workers, **spread)
     elif config.workers > 1:
@@ -167,7 +168,8 @@ def _film(policy: Any, source: Source, config: EvaluationConfig, result: Result,
     model, control = _parts(policy, source)
     offsets = () if model is None else model.config.coupling.future_offsets
     with meter("filming", len(chosen)) as progress:
-        for finished in in_this_process(model, config.rules(control, footage=True), list(chosen), envs=config.envs, lanes=config.lanes):
+        rules = config.rules(control, footage=True)
+        for finished in in_this_process(model, rules, list(chosen), envs=config.envs, lanes=config.lanes):
             recording_of(finished, chosen[finished.record.episode], specs=specs, policy=source.identity["type"], offsets=offsets,
                          ).save(folder)
             progress.advance()
