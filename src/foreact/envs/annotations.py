@@ -22,7 +22,8 @@ __all__ = ["NO_ANNOTATIONS", "Annotations", "Annotator"]
 
 @dataclass(frozen=True, kw_only=True)
 class Annotations:
-    """Which to record. points: how many points are tracked; visible_within: m of depth slack for a point to be seen."""
+    """Which to record. points: how many points are tracked; visible_within: a point is seen where the picture's depth
+    is within so many m of its own, so at silhouettes it counts as hidden."""
 
     depth: bool = False
     segmentation: bool = False
@@ -120,5 +121,5 @@ class Annotator:
         column, row = np.floor(pixels).astype(np.int64).T
         inside = (distance > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
         seen = np.zeros(len(points), bool)
-        seen[inside] = distance[inside] < depth[row[inside], column[inside]] + self._wanted.visible_within
+        seen[inside] = np.abs(distance[inside] - depth[row[inside], column[inside]]) < self._wanted.visible_within
         return np.concatenate([pixels, seen[:, None]], axis=1).astype(np.float32)

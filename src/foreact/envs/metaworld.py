@@ -186,7 +186,8 @@ class MetaWorld(Environment, Buildable):
         return self._condition
 
     def pose(self, camera: str) -> Pose:
-        """Where `camera` stands now, jitter included."""
+        """Where `camera` stands now, jitter included. Raises `SpecError` before the first start."""
+        _ = self.seed
         view = self._views[camera]
         return self._wardrobe.aim(view, view.pose(self._raw.model, self._raw.data))
 
