@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from foreact.contract.errors import DatasetError, SpecError
+from foreact.contract.errors import ConfigError, DatasetError, SpecError
 from foreact.data.decoding import DecoderCache, PyAVDecoder, match_times
 from foreact.data.lerobot import Dataset, StatedConventions
 from foreact.data.lerobot.conventions import derive_specs
@@ -205,3 +205,21 @@ def test_foreign_conventions_are_never_guessed(sample):
     assert specs.observation.state.units == ("m", "m", "m") and specs.observation.camera("top").width == 80
     with pytest.raises(SpecError, match="joint_positions"):
         derive_specs(dataset.info.features, fps=10, stated=stated, where="x", action_key="joint_positions")
+
+
+def test_torchcodec_gives_the_same_frames(recorded):
+    try:
+        from torchcodec.decoders import VideoDecoder  # noqa: F401
+    except (ImportError, RuntimeError, OSError):
+        pytest.skip("torchcodec does not work here")
+    theirs, ours = Dataset.open(recorded.root, decoder="torchcodec"), Dataset.open(recorded.root, decoder="pyav")
+    for camera in ("left", "right"):
+        for episode in range(3):
+            np.testing.assert_array_equal(theirs.frames(camera, episode), ours.frames(camera, episode))
+    np.testing.assert_array_equal(theirs.frames("left", 0, np.array([9, 2, 2])), ours.frames("left", 0, np.array([9, 2, 2])))
+
+
+def test_choosing_a_decoder(recorded):
+    with pytest.raises(ConfigError, match="auto, pyav, torchcodec"):
+        Dataset.open(recorded.root, decoder="opencv")
+    assert Dataset.open(recorded.root, decoder="pyav").decoder is PyAVDecoder
