@@ -33,7 +33,8 @@ def filmed(task: str, condition: str, seed: int, success: bool, *, imagines: boo
     imagined = {c: np.full((3, 2, 3, 16, 16), 7 * i, np.uint8) for i, c in enumerate(meta.cameras)} if imagines else {}
     return Recording(meta=meta, frames=pictures, state=np.zeros((T + 1, 1), np.float32), actions=np.zeros((T, 2), np.float32),
                      success=np.zeros(T, bool), call_steps=np.array([0, 3, 6]), call_ms=np.ones(3),
-                     plans=np.zeros((3, HORIZON, 2), np.float32), offsets=np.array(OFFSETS if imagines else (), np.int64), imagined=imagined)
+                     plans=np.zeros((3, HORIZON, 2), np.float32), imagined=imagined,
+                     offsets=np.array(OFFSETS if imagines else (), np.int64))
 
 
 def run_folder(folder, *, better: int = 3, name: str = "quickstart", horizon: int = 100, imagines: bool = True):
@@ -41,7 +42,8 @@ def run_folder(folder, *, better: int = 3, name: str = "quickstart", horizon: in
     folder.mkdir(exist_ok=True)
     metrics = MetricsFile(folder / "metrics.jsonl", up_to_step=0)
     for step in range(1, 6):
-        metrics.append({"kind": "train", "step": step, "stage": "joint", "seconds": 2.0 * step, "loss": 2.0, "losses": {"video": 1.0, "action": 1.0}})
+        metrics.append({"kind": "train", "step": step, "stage": "joint", "seconds": 2.0 * step, "loss": 2.0,
+                        "losses": {"video": 1.0, "action": 1.0}})
     metrics.append({"kind": "validation", "step": 5, "stage": "joint", "seconds": 10.0, "loss": 1.5, "losses": {"action": 1.5}})
     metrics.close()
     out = folder / "evaluations" / name
@@ -77,7 +79,8 @@ def test_what_the_files_say_is_what_the_report_gets(tmp_path):
     inputs = read_inputs(run_folder(tmp_path / "run"), parameters=(123, None))
     model = inputs.model
     assert len(model.episodes) == 16 and sum(e.success for e in model.episodes) == 12 and inputs.baseline is None
-    assert {(c.stream, c.split): len(c.loss) for c in model.curves} == {("video", "train"): 5, ("action", "train"): 5, ("action", "validation"): 1}
+    points = {(c.stream, c.split): len(c.loss) for c in model.curves}
+    assert points == {("video", "train"): 5, ("action", "train"): 5, ("action", "validation"): 1}
     assert model.cost.call_seconds.tolist() == pytest.approx([0.011, 0.012] * 16)
     assert (model.cost.evaluations_per_call, model.cost.parameters) == (4.0, 123)
     assert model.cost.evaluations_per_step == pytest.approx(12 / T) and model.cost.peak_memory_bytes == int(512.5 * 2**20)

@@ -70,8 +70,8 @@ class Recording:
     """One recorded episode; shapes in the head of the file."""
 
     meta: RecordingMeta
-    frames: Mapping[str, UInt8[np.ndarray, "steps+1 3 height width"]]
-    state: Float[np.ndarray, "steps+1 state"]
+    frames: Mapping[str, UInt8[np.ndarray, "times 3 height width"]]
+    state: Float[np.ndarray, "times state"]
     actions: Float[np.ndarray, "steps action"]
     success: Bool[np.ndarray, " steps"]
     call_steps: Int[np.ndarray, " calls"]

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,27 +167,15 @@ def read_recording(path: Path | str, *, policy: str = "") -> Recording:
                          frames={c: np.moveaxis(arrays[f"frames.{c}"], 1, -1) for c in meta["cameras"]})
 
 
-class _opened:
+@contextmanager
+def _opened(path: Path | str) -> Iterator[Mapping[str, np.ndarray]]:
     """The arrays of an .npz file, read when asked for; what is wrong with the file becomes a `DatasetError`."""
-
-    def __init__(self, path: Path | str) -> None:
-        self._path = path
-
-    def __enter__(self) -> Any:
-        try:
-            self._file = np.load(self._path, allow_pickle=False)
-        except (zipfile.BadZipFile, EOFError, ValueError) as error:
-            raise self._refusal(error) from error
-        return self._file
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._file.close()
-        if isinstance(error, (zipfile.BadZipFile, EOFError, KeyError, ValueError)):
-            raise self._refusal(error) from error
-
-    def _refusal(self, error: BaseException) -> DatasetError:
-        return DatasetError("this is not a whole recording of an episode", where=str(self._path), found=str(error),
-                            accepted="an .npz file that an evaluation wrote", next_step="evaluate again with films")
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            yield arrays
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
+        raise DatasetError("this is not a whole recording of an episode", where=str(path), found=str(error),
+                           accepted="an .npz file that an evaluation wrote", next_step="evaluate again with films") from error
 
 
 def _meta(path: Path | str) -> Mapping[str, Any]:
