@@ -49,5 +49,12 @@ def main(options: argparse.Namespace, settings: list[str]) -> Result:
     dataset = Dataset.open(path)
     episodes, frames = len(dataset.episodes), dataset.frames_total
     return Result(
-        data={"dataset": str(path), "episodes": episodes, "frames": frames, "tasks": list(config.tasks), "fingerprint": dataset.fingerprint},
-        text=f"{episodes} demonstrations, {frames} frames: {path}\nnext: foreact data check {path}")
+        data={
+            "dataset": str(path),
+            "episodes": episodes,
+            "frames": frames,
+            "tasks": list(config.tasks),
+            "fingerprint": dataset.fingerprint,
+        },
+        text=f"{episodes} demonstrations, {frames} frames: {path}\nnext: foreact data check {path}",
+    )

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from foreact import __version__
+from foreact.cli.children import stop_with_parent
 from foreact.cli.parsing import Parser, parse
 from foreact.contract.errors import ConfigError, ForeactError, nearest
 
@@ -49,6 +50,7 @@ class _Words:
 def run(words: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     given = list(sys.argv[1:] if words is None else words)
+    stop_with_parent()
     as_json = "--json" in given
     try:
         chosen = _choose(given)
@@ -64,6 +66,8 @@ def run(words: Sequence[str] | None = None) -> int:
         if as_json:
             _print(json.dumps({"error": _error(error)}, indent=2))
         return error.exit_code
+    except SystemExit as done:  # argparse has printed a help text
+        return int(done.code or 0)
     except KeyboardInterrupt as interruption:
         if os.environ.get("FOREACT_DEBUG") == "1":
             raise
@@ -83,7 +87,7 @@ def _choose(given: list[str]) -> _Words | None:
         _print(f"foreact {__version__}")
         return None
     if given[0] not in COMMANDS:
-        raise ConfigError("no such command", where="foreact", found=given[0], accepted=", ".join(COMMANDS),
+        raise ConfigError("no such command", where="command", found=given[0], accepted=", ".join(COMMANDS),
                           next_step=nearest(given[0], COMMANDS))
     return _Words(given[0], given[1:])
 

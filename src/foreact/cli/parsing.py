@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
         return dict(self._option_string_actions)
 
 
-class choice:  # noqa: N801 - read as a word in `type=choice(...)`
+class choice:
     """A type for `add_argument`: one of `names`, and the nearest one in the error."""
 
     def __init__(self, where: str, names: Collection[str]) -> None:

@@ -90,10 +90,15 @@ def _page(data: dict[str, Any], settings: dict[str, Any]) -> str:
     if card["deviations"]:
         lines += ["", "differs from its source:", *(f"  - {sentence}" for sentence in card["deviations"])]
     height, width = seen["image"]
-    lines += ["", f"parameters  {data['parameters']:,} with {seen['cameras']} cameras of {height} x {width}, "
-                  f"{seen['state']} state and {seen['action']} action numbers",
-              *(f"  {part:<10}{count:>15,}" for part, count in data["parameters_by_part"].items()), "",
-              "settings (override any of them as key=value)", *(f"  {path}={json.dumps(_plain(value))}" for path, value in settings.items())]
+    lines += [
+        "",
+        f"parameters  {data['parameters']:,} with {seen['cameras']} cameras of {height} x {width}, "
+        f"{seen['state']} state and {seen['action']} action numbers",
+        *(f"  {part:<10}{count:>15,}" for part, count in data["parameters_by_part"].items()),
+        "",
+        "settings (override any of them as key=value)",
+        *(f"  {path}={json.dumps(_plain(value))}" for path, value in settings.items()),
+    ]
     return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from foreact.contract.errors import ConfigError, nearest
 from foreact.recipes.recipe import Recipe
-from foreact.training.run import Run
+from foreact.training.run import Run, Stage
 
 __all__ = ["baseline", "names", "recipe"]
 
@@ -36,5 +36,16 @@ def recipe(name: str) -> Recipe:
 
 
 def baseline(run: Run) -> Run:
-    """The no-future baseline of a run: same sizes, data and budget, nothing predicted but the action."""
-    return replace(run, model=run.model.without_future())
+    """The no-future baseline of a run: same sizes, data and budget, nothing predicted but the action.
+
+    A stage that trains the video alone has nothing to train here; its steps and seconds go to the stage after it.
+    """
+    stages: list[Stage] = []
+    steps, seconds = 0, 0.0
+    for stage in run.training.stages:
+        if set(stage.train) == {"video"}:
+            steps, seconds = steps + (stage.steps or 0), seconds + (stage.seconds or 0.0)
+            continue
+        stages.append(replace(stage, steps=stage.steps and stage.steps + steps, seconds=stage.seconds and stage.seconds + seconds))
+        steps, seconds = 0, 0.0
+    return replace(run, model=run.model.without_future(), training=replace(run.training, stages=tuple(stages)))

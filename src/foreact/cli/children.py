@@ -1,0 +1,110 @@
+"""Commands of ours run side by side in processes of their own: watched, stopped together, never left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from foreact.contract.errors import ForeactError
+
+__all__ = ["Children", "stop_with_parent", "terminate_as_interrupt"]
+
+PARENT = "FOREACT_PARENT"
+_PATIENCE = 90.0
+_THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def stop_with_parent() -> None:
+    """In a child: interrupt this process when its parent is gone, so that nobody trains on unseen. Does nothing elsewhere."""
+    parent = os.environ.pop(PARENT, None)
+    if parent is None:
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(parent):
+            time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def terminate_as_interrupt() -> Iterator[None]:
+    """Inside the block SIGTERM is Ctrl-C."""
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Children:
+    """Each child is `foreact WORDS` with one thread; what it says goes to its own log file.
+
+    with Children() as children:
+        children.start("train", ["train", "joint", ...], log)
+        children.wait(lambda: bar.at(...))
+
+    Leaving the block by an error or Ctrl-C asks all of them to stop, once, and waits until they have saved.
+    """
+
+    def __init__(self) -> None:
+        self._running: dict[str, tuple[subprocess.Popen[bytes], Path]] = {}
+
+    def start(self, name: str, words: Sequence[str], log: Path, *, environment: Mapping[str, str] | None = None) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        variables = {**os.environ, **_THREADS, **(environment or {}), PARENT: str(os.getpid())}
+        with open(log, "ab") as file:
+            # a session of its own: Ctrl-C in the terminal reaches it once, through us
+            process = subprocess.Popen([sys.executable, "-m", "foreact", *words], env=variables, stdin=subprocess.DEVNULL,
+                                       stdout=file, stderr=file, start_new_session=True)
+        self._running[name] = (process, log)
+
+    def wait(self, look: Callable[[], None], *, until: Callable[[], bool] | None = None) -> None:
+        """Until all have ended well, or `until` says so; calls `look` now and then. Raises `ForeactError` when one fails."""
+        while self._running and not (until is not None and until()):
+            for name, (process, log) in list(self._running.items()):
+                code = process.poll()
+                if code == 0:
+                    del self._running[name]
+                elif code is not None:
+                    del self._running[name]
+                    raise _failure(name, code, log)
+            look()
+            time.sleep(0.25)
+
+    def __enter__(self) -> Children:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        processes = [process for process, _ in self._running.values()]
+        try:
+            for process in processes:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGINT)
+            deadline = time.monotonic() + _PATIENCE
+            for process in processes:
+                process.wait(timeout=max(deadline - time.monotonic(), 0.1))
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            for process in processes:
+                process.kill()
+                process.wait()
+
+
+def _failure(name: str, code: int, log: Path) -> ForeactError:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return ForeactError(f"{name} failed", where=str(log), found=f"exit code {code}:\n    " + "\n    ".join(lines[-8:]),
+                        next_step="mend the cause; the same command with --resume goes on from what is done")
