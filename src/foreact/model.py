@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from foreact import backbones, couplings, regimes, substrates  # noqa: F401  every member is known by name wherever a model is
 from foreact.contract.axes import Backbone, Coupling, Dimensions, Encoded, Noise, Regime, SeededNoise, Substrate
 from foreact.contract.config import Buildable, Config, registered
 from foreact.contract.context import Context, Cost, Future, Plan, Window
@@ -42,7 +43,8 @@ class WorldActionModel(nn.Module, Buildable):
         action_scaling: ScalingMethod = "mean-std"
 
         def dimensions(self, observation: ObservationSpec, action: ActionSpec) -> Dimensions:
-            return Dimensions(form=self.substrate.form(observation), state=observation.state.size, action=action.size)
+            return Dimensions(form=self.substrate.form(observation), state=observation.state.size, action=action.size,
+                              text=self.text.channels)
 
         def check(self, observation: ObservationSpec, action: ActionSpec) -> None:
             """Raise `MisfitError` where two parts do not fit."""
