@@ -59,7 +59,9 @@ def test_an_unfinished_entry_is_made_again(recorded, tmp_path):
     entry = tmp_path / cache.keys()[0]
     (entry / "complete").unlink()
     (entry / "frames.u8").write_bytes(b"half")
+    (tmp_path / f".{entry.name}.k1l13d.tmp").mkdir()
     np.testing.assert_array_equal(FrameStore(recorded, ["left"], cache=cache).read("left", np.arange(20)), true)
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [entry.name]
 
 
 def test_a_failed_build_leaves_nothing(damaged, tmp_path):

@@ -332,6 +332,14 @@ def test_a_full_disk(tmp_path, world):
         subprocess.run(["umount", "-l", small], check=True)
 
 
+def test_a_join_that_was_killed_leaves_no_litter(tmp_path, world):
+    writer = DatasetWriter(tmp_path / "d", fps=10, features=world.features)
+    world.add(writer, 0, 3)
+    (tmp_path / ".d.k1l13d.tmp" / "data").mkdir(parents=True)
+    writer.finalize()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["d"]
+
+
 def test_killed_while_writing(tmp_path):
     """Killed at many moments: never half a dataset, and what was finished is still there."""
     script = (

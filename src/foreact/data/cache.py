@@ -16,7 +16,7 @@ from pathlib import Path
 from foreact.contract.errors import StorageError
 from foreact.contract.storage import atomic_directory, storage_errors
 
-__all__ = ["Cache", "default_cache"]
+__all__ = ["Cache", "default_cache", "leftovers"]
 
 _COMPLETE = "complete"
 
@@ -24,6 +24,11 @@ _COMPLETE = "complete"
 def default_cache() -> Path:
     """$FOREACT_CACHE, or ~/.cache/foreact."""
     return Path(os.environ.get("FOREACT_CACHE") or Path.home() / ".cache" / "foreact")
+
+
+def leftovers(path: Path) -> list[Path]:
+    """Temporary folders of an `atomic_directory(path)` that was killed; call only where no other process makes `path`."""
+    return [entry for entry in path.parent.iterdir() if entry.name.startswith(f".{path.name}.") and entry.name.endswith(".tmp")]
 
 
 class Cache:
@@ -46,7 +51,8 @@ class Cache:
             self.root.mkdir(parents=True, exist_ok=True)
         with self._locked(f"{key}.lock"):
             if not (path / _COMPLETE).exists():
-                shutil.rmtree(path, ignore_errors=True)
+                for left in (path, *leftovers(path)):
+                    shutil.rmtree(left, ignore_errors=True)
                 with self._locked("eviction.lock"):
                     self._make_room(size, keep=key)
                 with atomic_directory(path) as folder:

@@ -15,6 +15,7 @@ import numpy as np
 
 from foreact.contract.errors import DatasetError
 from foreact.contract.storage import atomic_directory, atomic_write_bytes, atomic_write_json, storage_errors
+from foreact.data.cache import leftovers
 from foreact.data.coding import VideoCodec
 from foreact.data.lerobot.assembly import assemble
 from foreact.data.lerobot.conventions import Specs
@@ -84,6 +85,8 @@ class DatasetWriter:
         files = sorted(self._work.glob("[0-9]*.episode"), key=lambda file: int(file.stem))
         if not files:
             raise DatasetError("a dataset needs at least one episode", where=str(self.path))
+        for left in leftovers(self.path):
+            shutil.rmtree(left, ignore_errors=True)
         with atomic_directory(self.path) as folder:
             assemble(folder, files, encoder=self.encoder, robot_type=self._robot_type, specs=self._specs, **self._limits)
         shutil.rmtree(self._work, ignore_errors=True)
