@@ -1,1 +1,6 @@
+"""Axis 2: what predicts the future."""
 
+from foreact.backbones.joint_embedding import JointEmbeddingPredictor
+from foreact.backbones.mixture import MixtureOfTransformers
+
+__all__ = ["JointEmbeddingPredictor", "MixtureOfTransformers"]

@@ -113,9 +113,9 @@ class MixtureOfTransformers(Backbone):
     def new_cache(self) -> KeyValueCache:
         return KeyValueCache()
 
-    def forward(self, inputs: Mapping[str, Float[Tensor, "batch tokens channels"]], layout: Layout, *,
+    def forward(self, inputs: Mapping[str, Float[Tensor, "batch _ _"]], layout: Layout, *,
                 sigma: Mapping[str, Float[Tensor, " batch"]], text: Float[Tensor, "batch words width"],
-                text_mask: Bool[Tensor, "batch words"], cache: Cache | None = None) -> dict[str, Float[Tensor, "batch tokens channels"]]:
+                text_mask: Bool[Tensor, "batch words"], cache: Cache | None = None) -> dict[str, Float[Tensor, "batch _ _"]]:
         memory = cache.layers if isinstance(cache, KeyValueCache) else {}
         experts = {name: self.experts[layout[name].expert] for name in inputs}
         angle = {name: self._rotations(layout[name].positions, text.device) for name in inputs}

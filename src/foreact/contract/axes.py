@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from foreact.contract.config import Buildable, Config
-from foreact.contract.layout import Layout
+from foreact.contract.layout import Layout, Position
 from foreact.contract.specs import ObservationSpec
 
 __all__ = ["Backbone", "Cache", "Coupling", "Dimensions", "Encoded", "Memory", "Noise", "Proposal", "Regime", "SeededNoise",
@@ -37,6 +37,12 @@ class SubstrateForm:
     def tokens(self) -> int:
         cameras, rows, columns = self.grid
         return cameras * rows * columns
+
+    def positions(self, time: float) -> tuple[Position, ...]:
+        """(time, row, column) of each token of one frame; the cameras lie side by side."""
+        cameras, rows, columns = self.grid
+        return tuple((time, float(row), float(column + camera * columns))
+                     for camera in range(cameras) for row in range(rows) for column in range(columns))
 
 
 class Substrate(nn.Module, Buildable, ABC):
@@ -98,9 +104,9 @@ class Backbone(nn.Module, Buildable, ABC):
         """`build(layout, text_channels)` allocates for the streams and experts of that layout."""
 
     @abstractmethod
-    def forward(self, inputs: Mapping[str, Float[Tensor, "batch tokens channels"]], layout: Layout, *,
+    def forward(self, inputs: Mapping[str, Float[Tensor, "batch _ _"]], layout: Layout, *,
                 sigma: Mapping[str, Float[Tensor, " batch"]], text: Float[Tensor, "batch words width"],
-                text_mask: Bool[Tensor, "batch words"], cache: Cache | None = None) -> dict[str, Float[Tensor, "batch tokens channels"]]:
+                text_mask: Bool[Tensor, "batch words"], cache: Cache | None = None) -> dict[str, Float[Tensor, "batch _ _"]]:
         """Run the streams in `inputs`; a stream that they see must be among them or in `cache`.
 
         sigma: one noise level per stream name; a stream that is absent is clean (sigma = 0).
@@ -116,11 +122,12 @@ class Backbone(nn.Module, Buildable, ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Dimensions:
-    """The sizes that a coupling needs to lay out its streams."""
+    """The sizes that a coupling needs to lay out its streams; `text` is the width of a token of the instruction."""
 
     form: SubstrateForm
     state: int
     action: int
+    text: int
 
 
 @dataclass(frozen=True, kw_only=True)

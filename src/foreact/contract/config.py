@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import json
 import types
 import typing
@@ -57,8 +58,9 @@ class Buildable:
 
 
 def registered(base: type[Config] = Config) -> dict[str, type[Config]]:
-    """Every known config class below `base`, by the name of the class that it builds."""
-    return {name: config for name, config in sorted(_REGISTRY.items()) if issubclass(config, base)}
+    """Every known config class below `base` that builds something, by the name of the class that it builds."""
+    return {name: config for name, config in sorted(_REGISTRY.items())
+            if issubclass(config, base) and not inspect.isabstract(config.owner)}
 
 
 @cache

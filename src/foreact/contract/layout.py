@@ -16,7 +16,7 @@ from torch import Tensor
 
 from foreact.contract.errors import MisfitError
 
-__all__ = ["Layout", "Sight", "Stream", "Target"]
+__all__ = ["Layout", "Position", "Sight", "Stream", "Target"]
 
 Target = Literal["velocity", "sample", "noise"]
 Position = tuple[float, float, float]

@@ -1,1 +1,6 @@
+"""Axis 3: how action enters and leaves."""
 
+from foreact.couplings.joint import JointGeneration
+from foreact.couplings.post_head import PostPredictionHead
+
+__all__ = ["JointGeneration", "PostPredictionHead"]

@@ -20,7 +20,7 @@ from foreact.nets.text import HashedWords
 from foreact.recipes.recipe import Card, Recipe
 from foreact.regimes.chunked import Chunked
 from foreact.substrates.pixel_latents import PixelLatents
-from foreact.training.run import Average, Optimiser, Run, Schedule, Stage, SubstrateFit, Training
+from foreact.training.run import Average, Optimiser, Run, Schedule, Stage, SubstrateFit, Training, WindowSettings
 
 __all__ = ["RECIPE"]
 
@@ -35,7 +35,7 @@ CARD = Card(
     coupling="Joint generation",
     regime="Chunked",
     deviations=(
-        "Nothing is pretrained: the autoencoder, one image at a time, and both experts are learnt from the dataset at hand, where "
+        "Nothing is pretrained: the autoencoder of patches, one image at a time, and both experts are learnt from the dataset at hand; "
         "MV-WAM starts from a spatiotemporal video autoencoder and from WoW-1.3B.",
         "Instructions are hashed words with a learnt table in place of umT5.",
         "No SigLIP2 tokens in the action expert and no value tokens.",
@@ -68,7 +68,8 @@ def tiny() -> Run:
             stages=(Stage(name="video", train=("video",), steps=100), Stage(name="joint", train=("video", "action"), steps=900)),
             batch_size=64, optimiser=Optimiser(learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=0.05),
             schedule=Schedule(warmup_steps=50), average=Average(decay=0.99), substrate=SubstrateFit(steps=400, batch_size=48),
-            precision="bf16"))
+            precision="bf16"),
+        windows=WindowSettings(image_size=(64, 64)))
 
 
 def base() -> Run:
@@ -76,7 +77,7 @@ def base() -> Run:
     return Run(
         recipe="joint", size="base",
         model=WorldActionModel.Config(
-            substrate=PixelLatents.Config(channels=64, widths=(96, 192, 256)),
+            substrate=PixelLatents.Config(channels=192, width=512, depth=6),
             backbone=MixtureOfTransformers.Config(depth=12, heads=8, head_dim=64, experts=(
                 ExpertSize(name="video", width=640), ExpertSize(name="action", width=384))),
             coupling=JointGeneration.Config(horizon=16, future_offsets=(4, 8, 12, 16), density="logit-normal", steps=10),
@@ -86,7 +87,8 @@ def base() -> Run:
             stages=(Stage(name="video", train=("video",), steps=20_000), Stage(name="joint", train=("video", "action"), steps=60_000)),
             batch_size=128, optimiser=Optimiser(learning_rate=3e-4, betas=(0.9, 0.95), weight_decay=0.05),
             schedule=Schedule(warmup_steps=1000), average=Average(decay=0.9995), substrate=SubstrateFit(steps=10_000, batch_size=64),
-            precision="bf16", compile=True))
+            precision="bf16", compile=True),
+        windows=WindowSettings(image_size=(128, 128)))
 
 
 def paper() -> Run:
@@ -94,7 +96,7 @@ def paper() -> Run:
     return Run(
         recipe="joint", size="paper",
         model=WorldActionModel.Config(
-            substrate=PixelLatents.Config(channels=64, widths=(128, 256, 512)),
+            substrate=PixelLatents.Config(channels=256, width=1024, depth=12),
             backbone=MixtureOfTransformers.Config(depth=30, heads=12, head_dim=128, experts=(
                 ExpertSize(name="video", width=1536, expansion=6), ExpertSize(name="action", width=768))),
             coupling=JointGeneration.Config(horizon=32, future_offsets=(4, 8, 12, 16, 20, 24, 28, 32), density="logit-normal", steps=10),
@@ -104,8 +106,8 @@ def paper() -> Run:
             stages=(Stage(name="video", train=("video",), steps=20_000), Stage(name="joint", train=("video", "action"), steps=15_000)),
             batch_size=512, optimiser=Optimiser(learning_rate=1e-4, weight_decay=1e-2),
             schedule=Schedule(kind="constant-then-linear", constant_fraction=0.2, warmup_steps=0), average=Average(decay=0.9999),
-            substrate=SubstrateFit(steps=50_000, batch_size=64), precision="bf16", compile=True))
+            substrate=SubstrateFit(steps=50_000, batch_size=64), precision="bf16", compile=True),
+        windows=WindowSettings(image_size=(240, 320)))
 
 
-RECIPE = Recipe(name="joint", card=CARD, sizes={"tiny": tiny, "base": base, "paper": paper},
-                image={"tiny": (64, 64), "base": (128, 128), "paper": (240, 320)}, parameters=1_816_710_708)
+RECIPE = Recipe(name="joint", card=CARD, sizes={"tiny": tiny, "base": base, "paper": paper}, parameters=1_950_292_996)

@@ -44,14 +44,12 @@ class Card:
 class Recipe:
     """`sizes` maps "tiny" (two CPU cores), "base" (one GPU) and "paper" (the source's own scale) to builders of a `Run`.
 
-    image: height and width that each size is meant for. parameters: count at size "paper" for its cameras of that size,
-    a state and an action of four numbers; a test counts them on the meta device.
+    parameters: count at size "paper" for two cameras and a state and an action of four numbers; a test counts them anew.
     """
 
     name: str
     card: Card
     sizes: Mapping[str, Callable[[], Run]]
-    image: Mapping[str, tuple[int, int]]
     parameters: int
 
     def run(self, size: str) -> Run:

@@ -1,1 +1,8 @@
+"""Axis 1: where the future lives; with the encoders that a feature substrate can have."""
 
+from foreact.nets.pretrained_vision import PretrainedVision
+from foreact.nets.self_distilled import SelfDistilled
+from foreact.substrates.frozen_features import FrozenFeatures
+from foreact.substrates.pixel_latents import PixelLatents
+
+__all__ = ["FrozenFeatures", "PixelLatents", "PretrainedVision", "SelfDistilled"]

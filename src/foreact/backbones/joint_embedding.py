@@ -1,0 +1,125 @@
+"""Joint-embedding predictor: the features of the future in one pass, without noise (survey, section 4.4.3).
+
+p_theta(s_{t+1:t+H} | c) is a Dirac at f_theta(E(x_ctx)), learnt by
+
+    L = || f_theta(E_ctx(x_ctx)) - sg[E_tgt(x_tgt)] ||^2                                             (survey, equation 28)
+
+Both encoders are the substrate, which is frozen while the predictor learns, so the stop-gradient holds by construction
+and no moving average is needed; the coupling forms the loss. Streams that are given are embedded. A stream with a
+target is asked for by learnt query tokens in its place (the mask tokens of I-JEPA, arXiv 2301.08243).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from foreact.contract.axes import Backbone, Cache
+from foreact.contract.errors import MisfitError
+from foreact.contract.layout import Layout, Stream
+from foreact.flow.rotary import rotate
+from foreact.nets.blocks import CrossAttention, FeedForward, join_heads, split_heads, unit
+from foreact.nets.streams import KeyValueCache, Rotations, look
+
+__all__ = ["JointEmbeddingPredictor"]
+
+
+class _Layer(nn.Module):
+    """Attention among streams, then the text, then a feed-forward; norms before each."""
+
+    def __init__(self, width: int, heads: int, expansion: int, text_channels: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm, self.text_norm, self.feed_forward_norm = (nn.LayerNorm(width) for _ in range(3))
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.query_norm, self.key_norm = (nn.Parameter(torch.ones(width // heads)) for _ in range(2))
+        self.out = nn.Linear(width, width)
+        self.text = CrossAttention(width, text_channels, heads)
+        self.feed_forward = FeedForward(width, expansion * width)
+
+    def project(self, x: Tensor, angle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, positions turned in."""
+        q, k, v = (split_heads(t, self.heads) for t in self.query_key_value(self.attention_norm(x)).chunk(3, dim=-1))
+        return rotate(unit(q, self.query_norm), angle), rotate(unit(k, self.key_norm), angle), v
+
+    def carry_on(self, x: Tensor, attended: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
+        """What the tokens become after attention, text and feed-forward."""
+        x = x + self.out(join_heads(attended))
+        x = x + self.text(self.text_norm(x), text, text_mask)
+        return x + self.feed_forward(self.feed_forward_norm(x))
+
+
+class JointEmbeddingPredictor(Backbone):
+    """One transformer of one width for all streams; the same forward pass as any backbone, with no noise level.
+
+    A layout in which nothing is to be predicted leaves it without a single parameter.
+    """
+
+    family = "Joint-embedding"
+    provides = frozenset({"deterministic"})
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Backbone.Config):
+        width: int = 192
+        depth: int = 6
+        heads: int = 4
+        expansion: int = 4
+
+        def __post_init__(self) -> None:
+            if self.width % self.heads or (self.width // self.heads) % 2:
+                raise MisfitError("the width does not divide into heads of even size", where="model.backbone.heads",
+                                  found=f"width = {self.width}, heads = {self.heads}", accepted="width / heads even")
+
+    def __init__(self, config: Config, layout: Layout, text_channels: int) -> None:
+        for stream in layout.streams:
+            _check(stream)
+        super().__init__()
+        self.config = config
+        predicted = [s for s in layout.streams if s.target is not None]
+        given = [s for s in layout.streams if s.target is None] if predicted else []
+        self.embed = nn.ModuleDict({s.name: nn.Linear(s.channels, config.width) for s in given})
+        self.queries = nn.ParameterDict({s.name: nn.Parameter(0.02 * torch.randn(s.length, config.width)) for s in predicted})
+        self.layers = nn.ModuleList(_Layer(config.width, config.heads, config.expansion, text_channels)
+                                    for _ in range(config.depth if predicted else 0))
+        self.norm = nn.ModuleDict({s.name: nn.LayerNorm(config.width) for s in predicted})
+        self.unembed = nn.ModuleDict({s.name: nn.Linear(config.width, s.channels) for s in predicted})
+        for layer in self.unembed.values():
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self._rotations = Rotations(config.width // config.heads)
+
+    def new_cache(self) -> KeyValueCache:
+        return KeyValueCache()
+
+    def forward(self, inputs: Mapping[str, Float[Tensor, "batch _ _"]], layout: Layout, *,
+                sigma: Mapping[str, Float[Tensor, " batch"]], text: Float[Tensor, "batch words width"],
+                text_mask: Bool[Tensor, "batch words"], cache: Cache | None = None) -> dict[str, Float[Tensor, "batch _ _"]]:
+        """Streams with a target need not be among `inputs`, whose values for them are not read: they run whenever the
+        layout has them and the cache has not. `sigma` is not read."""
+        memory = cache.layers if isinstance(cache, KeyValueCache) else {}
+        predicted = [s.name for s in layout.streams if s.target is not None and (s.name in inputs or s.name not in memory)]
+        x = {name: self.embed[name](value) for name, value in inputs.items() if name not in predicted}
+        x |= {name: self.queries[name].expand(text.shape[0], -1, -1) for name in predicted}
+        angle = {name: self._rotations(layout[name].positions, text.device) for name in x}
+        for index, layer in enumerate(self.layers):
+            projected = {name: layer.project(x[name], angle[name]) for name in x}
+            seen = {name: layers[index] for name, layers in memory.items() if name not in x}
+            seen |= {name: (k, v) for name, (_, k, v) in projected.items()}
+            x = {name: layer.carry_on(x[name], look(name, projected[name][0], seen, layout), text, text_mask) for name in x}
+            if cache is not None:
+                for name, (_, k, v) in projected.items():
+                    memory.setdefault(name, [])[index:] = [(k, v)]
+        return {name: self.unembed[name](self.norm[name](x[name])).float() for name in predicted}
+
+
+def _check(stream: Stream) -> None:
+    """Raise `MisfitError` for a stream that cannot be predicted without noise."""
+    if stream.noise is not None or stream.target not in (None, "sample"):
+        raise MisfitError("this backbone predicts clean samples and takes no noise", where="model.backbone",
+                          found=f"stream '{stream.name}' of the coupling has noise {stream.noise!r} and target {stream.target!r}",
+                          accepted="noise None with target 'sample', or target None",
+                          next_step="choose a coupling that requires 'deterministic', or model.backbone=MixtureOfTransformers")

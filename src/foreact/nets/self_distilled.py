@@ -1,0 +1,166 @@
+"""A small vision transformer learnt by self-distillation, with no labels and no download.
+
+A student sees two views of a frame with some patches hidden; a teacher, the moving average of the student, sees both
+whole. The student must give the teacher's distribution over prototypes: for the class token across the two views (DINO,
+arXiv 2104.14294, equation 3), and for each hidden patch within a view (iBOT, arXiv 2111.07832, equation 2):
+
+    L = - sum_k P_t(k) log P_s(k),   P_t = balance(softmax(g_t / tau_t)),   P_s = softmax(g_s / tau_s)
+
+The balance, by Sinkhorn and Knopp's iteration as in DINOv2 (arXiv 2304.07193, section 4), takes the place of DINO's
+centre: no prototype may take all frames, at any place of the image. The sharp tau_t keeps all from being alike. With a
+running centre the tokens of a few hundred steps collapsed (effective rank 1.8 of 128, every place alike).
+The teacher is what remains. Differences from the papers: two views and no small crops, a convolutional stem, one head
+for both tokens, balance place by place, no schedule of the weight decay, hundreds of steps.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from foreact.contract.errors import MisfitError
+from foreact.nets.augmentation import cropped, recoloured
+from foreact.nets.blocks import PlainBlock
+from foreact.nets.vision import VisionEncoder
+
+__all__ = ["SelfDistilled"]
+
+_FOLD = 4
+
+
+class _Trunk(nn.Module):
+    """Images in [-1, 1] to a class token and one token per patch; hidden patches are replaced by a learnt token."""
+
+    def __init__(self, width: int, depth: int, heads: int, patch: int, tokens: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.PixelUnshuffle(_FOLD), nn.Conv2d(3 * _FOLD**2, width // 2, 3, padding=1), nn.GELU()]
+        halvings = int(math.log2(patch // _FOLD))
+        for index in range(halvings):
+            layers += [nn.Conv2d(width // 2, width // 2 if index < halvings - 1 else width, 3, stride=2, padding=1), nn.GELU()]
+        self.stem = nn.Sequential(*layers, nn.Conv2d(width if halvings else width // 2, width, 1))
+        self.place = nn.Parameter(0.02 * torch.randn(1 + tokens, width))
+        self.whole, self.hidden = nn.Parameter(0.02 * torch.randn(width)), nn.Parameter(0.02 * torch.randn(width))
+        self.layers = nn.ModuleList(PlainBlock(width, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Float[Tensor, "image 3 height width"], hide: Bool[Tensor, "image tokens"] | None = None,
+                ) -> Float[Tensor, "image all width"]:
+        patches = self.stem(x).flatten(2).transpose(1, 2)
+        if hide is not None:
+            patches = torch.where(hide[..., None], self.hidden.to(patches.dtype), patches)
+        tokens = torch.cat([self.whole.to(patches.dtype).expand(len(x), 1, -1), patches], dim=1) + self.place
+        for layer in self.layers:
+            tokens = layer(tokens)
+        return self.norm(tokens)
+
+
+class _Prototypes(nn.Module):
+    """Tokens to logits over prototypes: a bottleneck on the unit sphere, then cosines."""
+
+    def __init__(self, width: int, prototypes: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, 64))
+        self.prototypes = nn.Parameter(torch.randn(prototypes, 64))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return F.normalize(self.layers(tokens), dim=-1) @ F.normalize(self.prototypes, dim=-1).T
+
+
+class SelfDistilled(VisionEncoder):
+    """The teacher's trunk; `fit` brings in a student and the prototypes and leaves nothing of them behind."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(VisionEncoder.Config):
+        """`hidden`: share of patches hidden from the student; `momentum`: of the teacher, rising to 1; `crop`: least area of a view."""
+
+        width: int = 128
+        depth: int = 4
+        heads: int = 4
+        patch: int = 16
+        prototypes: int = 512
+        learning_rate: float = 1e-3
+        momentum: float = 0.98
+        hidden: float = 0.4
+        crop: float = 0.5
+        student_temperature: float = 0.1
+        teacher_temperature: float = 0.05
+
+        @property
+        def channels(self) -> int:
+            return self.width
+
+        def grid(self, height: int, width: int) -> tuple[int, int]:
+            if self.patch < _FOLD or self.patch & (self.patch - 1) or height % self.patch or width % self.patch:
+                raise MisfitError("cameras and encoder do not fit", where="model.substrate.encoder.patch",
+                                  found=f"images of {height} x {width}, patches of {self.patch}",
+                                  accepted=f"a power of two from {_FOLD} that divides height and width", next_step="resize the images")
+            return height // self.patch, width // self.patch
+
+    def __init__(self, config: Config, height: int, width: int) -> None:
+        super().__init__()
+        self.config = config
+        rows, columns = config.grid(height, width)
+        self.trunk = _Trunk(config.width, config.depth, config.heads, config.patch, rows * columns)
+
+    def forward(self, images: UInt8[Tensor, "image 3 height width"]) -> Float[Tensor, "image tokens channels"]:
+        return self.trunk(_unit_range(images))[:, 1:]
+
+    def fit(self, batches: Iterable[UInt8[Tensor, "image 3 height width"]], *, steps: int, seed: int) -> None:
+        config, teacher = self.config, self.trunk
+        teacher_head = _Prototypes(config.width, config.prototypes).to(teacher.place.device)
+        student, student_head = copy.deepcopy(teacher), copy.deepcopy(teacher_head)
+        learnt = [*student.parameters(), *student_head.parameters()]
+        following = [*teacher.parameters(), *teacher_head.parameters()]
+        optimiser = torch.optim.AdamW(learnt, lr=config.learning_rate, weight_decay=0.04)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=steps, pct_start=0.1)
+        for step, images in enumerate(batches):
+            views = torch.cat([self._view(images), self._view(images)])
+            hide = torch.rand(len(views), len(teacher.place) - 1, device=views.device) < config.hidden
+            with torch.autocast(images.device.type, dtype=torch.bfloat16):
+                with torch.no_grad():
+                    taught = teacher(views)
+                given = student(views, hide)
+            with torch.no_grad():
+                taught = teacher_head(taught.float())
+            given = student_head(given.float())
+            loss = self._loss(taught, given, hide)
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(learnt, 1.0)
+            optimiser.step()
+            schedule.step()
+            with torch.no_grad():
+                keep = 1 - (1 - config.momentum) * (1 + math.cos(math.pi * step / steps)) / 2
+                torch._foreach_lerp_(following, [p.detach() for p in learnt], 1 - keep)
+
+    def _view(self, images: Tensor) -> Tensor:
+        return cropped(_unit_range(recoloured(images)), (self.config.crop, 1.0))
+
+    def _loss(self, taught: Tensor, given: Tensor, hide: Tensor) -> Tensor:
+        """Across views for the class token, within a view for hidden patches."""
+        shares = _balanced(taught.transpose(0, 1) / self.config.teacher_temperature).transpose(0, 1)
+        whole, patch = shares[:, 0], shares[:, 1:]
+        log = (given / self.config.student_temperature).log_softmax(dim=-1)
+        across = -(whole.roll(len(whole) // 2, dims=0) * log[:, 0]).sum(dim=-1).mean()
+        within = -(patch * log[:, 1:]).sum(dim=-1)
+        return across + (within * hide).sum() / hide.sum().clamp(min=1)
+
+
+def _balanced(logits: Float[Tensor, "place image prototype"], rounds: int = 3) -> Float[Tensor, "place image prototype"]:
+    """Softmax over prototypes such that at each place, over the batch, every prototype is used about equally (Sinkhorn and Knopp)."""
+    shares = (logits - logits.amax(dim=(1, 2), keepdim=True)).exp()
+    for _ in range(rounds):
+        shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=1e-12)
+        shares = shares / shares.sum(dim=2, keepdim=True).clamp(min=1e-12)
+    return shares
+
+
+def _unit_range(images: Tensor) -> Tensor:
+    return images.float().div(127.5).sub(1.0)

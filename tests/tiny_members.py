@@ -1,0 +1,78 @@
+"""Every registered member of the four axes at its smallest size, and models made of them.
+
+A new member is tested by adding its smallest config here; the suites fail while one is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from foreact.backbones import JointEmbeddingPredictor, MixtureOfTransformers
+from foreact.backbones.mixture import ExpertSize
+from foreact.contract.axes import Encoded
+from foreact.contract.context import Window, fake_window
+from foreact.contract.specs import ActionSpec, CameraSpec, ObservationSpec, StateSpec
+from foreact.couplings import JointGeneration, PostPredictionHead
+from foreact.model import WorldActionModel
+from foreact.nets.action_head import HeadSize
+from foreact.nets.text import HashedWords
+from foreact.regimes import Chunked, OpenLoop
+from foreact.substrates import FrozenFeatures, PixelLatents, SelfDistilled
+
+OBSERVATION = ObservationSpec(cameras=tuple(CameraSpec(name=n, height=16, width=16) for n in ("front", "hand")), rate_hz=10.0,
+                              state=StateSpec(names=("x", "y", "z"), units=("m",) * 3))
+ACTION = ActionSpec(names=("dx", "dy"), low=(-1.0, -1.0), high=(1.0, 1.0), rate_hz=10.0, reference="delta", frame="end-effector")
+
+SUBSTRATES = {
+    "PixelLatents": PixelLatents.Config(channels=4, patch=8, width=8, depth=1),
+    "FrozenFeatures": FrozenFeatures.Config(encoder=SelfDistilled.Config(width=16, depth=1, heads=2, patch=8, prototypes=16), grid=(2, 2)),
+}
+BACKBONES = {
+    "MixtureOfTransformers": MixtureOfTransformers.Config(depth=2, heads=2, head_dim=8, experts=(
+        ExpertSize(name="video", width=24, expansion=2), ExpertSize(name="action", width=16, expansion=2))),
+    "JointEmbeddingPredictor": JointEmbeddingPredictor.Config(width=16, depth=2, heads=2, expansion=2),
+}
+COUPLINGS = {
+    "JointGeneration": JointGeneration.Config(horizon=8, future_offsets=(4, 8), steps=3),
+    "PostPredictionHead": PostPredictionHead.Config(horizon=8, future_offsets=(4, 8), steps=3,
+                                                    head=HeadSize(width=16, depth=2, heads=2, expansion=2, steps_per_token=2)),
+}
+REGIMES = {"Chunked": Chunked.Config(replan=3), "OpenLoop": OpenLoop.Config()}
+FITTING = {"JointGeneration": "MixtureOfTransformers", "PostPredictionHead": "JointEmbeddingPredictor"}
+
+
+def config(coupling: str, substrate: str = "PixelLatents", regime: str = "Chunked") -> WorldActionModel.Config:
+    """A whole model around a coupling, with a backbone that fits it."""
+    return WorldActionModel.Config(substrate=SUBSTRATES[substrate], backbone=BACKBONES[FITTING[coupling]], coupling=COUPLINGS[coupling],
+                                   regime=REGIMES[regime], text=HashedWords.Config(width=8, buckets=32, words=8))
+
+
+def build(config: WorldActionModel.Config, seed: int = 0) -> WorldActionModel:
+    torch.manual_seed(seed)
+    return config.build(OBSERVATION, ACTION).eval()
+
+
+def window(config: WorldActionModel.Config, *, batch: int = 4, seed: int = 0) -> Window:
+    return fake_window(OBSERVATION, ACTION, horizon=config.coupling.horizon, future_offsets=config.coupling.future_offsets, batch=batch,
+                       seed=seed)
+
+
+def alive(config: WorldActionModel.Config, seed: int = 0) -> WorldActionModel:
+    """A model in which no parameter is zero, so that everything that can matter does: initial zeros hide dead paths and leaks."""
+    model = build(config, seed)
+    g = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for _, parameter in model.parameters_to_train():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=g))
+    return model
+
+
+def losses(model: WorldActionModel, window: Window, train: tuple[str, ...] = ("video", "action"), seed: int = 0) -> dict[str, torch.Tensor]:
+    return model.losses(window, train=frozenset(train), generator=torch.Generator().manual_seed(seed))
+
+
+def first(encoded: Encoded, count: int) -> Encoded:
+    """The first elements of a batch."""
+    return replace(encoded, **{n: v[:count] for n, v in vars(encoded).items() if isinstance(v, torch.Tensor)})
