@@ -31,7 +31,7 @@ OBSERVATION = ObservationSpec(cameras=(CameraSpec(name="front", height=16, width
 ACTION = ActionSpec(names=("dx", "dy"), low=(-1.0, -1.0), high=(1.0, 1.0), rate_hz=10.0, reference="delta",
                     frame="end-effector")
 MODEL = WorldActionModel.Config(
-    substrate=PixelLatents.Config(channels=4, fold=4, widths=(8, 8)),
+    substrate=PixelLatents.Config(channels=4, patch=8, width=8, depth=1),
     backbone=MixtureOfTransformers.Config(depth=1, heads=2, head_dim=16,
                                           experts=(ExpertSize(name="video", width=16), ExpertSize(name="action", width=16))),
     coupling=JointGeneration.Config(horizon=4, future_offsets=(2, 4)),

@@ -32,7 +32,7 @@ class AdamW:
             {"params": [p for n, p in self.parameters.items() if not decays(model, n, p)], "weight_decay": 0.0},
         ]
         self._torch = torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate, betas=settings.betas,
-                                        eps=settings.eps, foreach=True)
+                                        eps=settings.eps, fused=True)
 
     def zero(self) -> None:
         self._torch.zero_grad(set_to_none=True)
@@ -64,5 +64,5 @@ class AdamW:
         for name, parameter in self.parameters.items():
             if f"step/{name}" in state:
                 step, first, second = (state[f"{key}/{name}"] for key in _FIELDS)
-                self._torch.state[parameter] = {"step": step.clone(), "exp_avg": like(parameter, first),
+                self._torch.state[parameter] = {"step": step.to(parameter.device, copy=True), "exp_avg": like(parameter, first),
                                                 "exp_avg_sq": like(parameter, second)}

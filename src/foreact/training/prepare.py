@@ -15,7 +15,7 @@ from foreact.contract.config import config_hash
 from foreact.contract.context import Window
 from foreact.contract.errors import ConfigError
 from foreact.contract.normalisation import FeatureStatistics
-from foreact.contract.progress import meter, say
+from foreact.contract.progress import say
 from foreact.contract.specs import ActionSpec, ObservationSpec
 from foreact.data.cache import Cache
 from foreact.data.lerobot.conventions import StatedConventions
@@ -72,23 +72,19 @@ def prepare(model: WorldActionModel, run: Run, material: Material, *, substrate_
         take_substrate(model, run, substrate_of)
         return {}
     settings, device = run.training.substrate, model.device
-    batches = _frame_batches(material, rows, settings.batch_size, settings.steps, run.training.seed, device)
+    batches = _frame_batches(material, rows, settings.batch_size, run.training.seed, device)
     measured = model.substrate.fit(batches, steps=settings.steps, seed=derived_seed(run.training.seed, _FRAMES))
     if measured:
         say("substrate: " + ", ".join(f"{name} {value:.2f}" for name, value in measured.items()))
     return measured
 
 
-def _frame_batches(material: Material, rows: np.ndarray, size: int, steps: int, seed: int, device: torch.device,
-                   ) -> Iterator[dict[str, Tensor]]:
-    """One batch a step and one more to measure on; nothing is read by a substrate that comes trained."""
+def _frame_batches(material: Material, rows: np.ndarray, size: int, seed: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
+    """Frames of the training episodes without end: the substrate takes as many batches as it needs."""
     generator = np.random.default_rng(derived_seed(seed, _FRAMES))
-    with meter("fitting the substrate", steps) as bar:
-        for _ in range(steps + 1):
-            chosen = generator.choice(rows, size=size)
-            yield {name: torch.from_numpy(material.frames.read(name, chosen)).to(device)
-                   for name in material.observation.camera_names}
-            bar.advance()
+    while True:
+        chosen = generator.choice(rows, size=size)
+        yield {name: torch.from_numpy(material.frames.read(name, chosen)).to(device) for name in material.observation.camera_names}
 
 
 def take_substrate(model: WorldActionModel, run: Run, other: Path) -> None:
