@@ -1,6 +1,7 @@
 """Alignment and encoding: what stands beside the real frame of step t was imagined for step t, and every browser plays it."""
 
 import io
+import re
 
 import av
 import numpy as np
@@ -10,6 +11,7 @@ from pages import recording
 from foreact.contract.errors import SpecError
 from foreact.reporting.film import GAP, PANEL_HEIGHT, difference_image, encode_mp4, film, frames_per_second, schedule
 from foreact.reporting.inputs import Call, Recording
+from foreact.reporting.player import stills
 
 
 def decoded(mp4: bytes) -> list[np.ndarray]:
@@ -89,3 +91,11 @@ def test_a_recording_that_does_not_fit_together_is_refused():
         Recording(**{**vars(base), "executed": np.zeros((12, 3))})
     with pytest.raises(SpecError, match="equally many frames"):
         Recording(**{**vars(base), "frames": {}})
+
+
+def test_stills_show_steps_at_which_the_same_predictions_fell_due():
+    # calls every 4 with offsets 2 and 4: no step has both, so one kind is shown, with its reach
+    html = stills(recording(steps=12))
+    assert ("imagined 2 steps before" in html) != ("imagined 4 steps before" in html)
+    assert [int(step) for step in re.findall(r"step (\d+)<", html)] == [4, 8, 12]
+    assert stills(recording(imagines=False)) == ""

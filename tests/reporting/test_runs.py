@@ -66,7 +66,7 @@ def test_a_run_folder_becomes_a_page_on_which_every_film_plays(tmp_path):
             "coupling": {"type": "JointGeneration", "horizon": 6, "future_offsets": [3, 6]}, "regime": {"type": "Chunked"}}}))
     inputs = read_inputs(run, baseline=run_folder(tmp_path / "baseline", better=1, imagines=False), films_per_outcome=1)
     assert [axis.member for axis in inputs.axes] == ["PixelLatents", "MixtureOfTransformers", "JointGeneration", "Chunked"]
-    assert inputs.axes[2].detail == "horizon 6, future_offsets 3, 6" and inputs.card == {"recipe": "joint", "size": "tiny"}
+    assert inputs.axes[2].detail == "horizon 6; future_offsets 3, 6" and inputs.card == {"recipe": "joint", "size": "tiny"}
     path = write_report(inputs, run / "report.html")
     assert "The robot succeeded in 6 of 8 unseen episodes; without its imagined future, in 2 of 8." in path.read_text()
     browser = Browser(tmp_path / "profile")

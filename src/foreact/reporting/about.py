@@ -39,7 +39,7 @@ def cost_section(inputs: ReportInputs) -> str:
     if inputs.phases:
         pieces.append(f'<div class="card"><h3>Where the time went: {duration(sum(inputs.phases.values()))} in all</h3>'
                       f'<div style="height:12px"></div>{_phases(inputs.phases)}</div>')
-    cards.append(f'<div class="split">{"".join(pieces)}</div>' if len(pieces) == 2 else "".join(pieces))
+    cards.append(f'<div class="split">{"".join(pieces)}</div>')
     if not timed:
         cards.append(absent("No latency: the model has not been run in closed loop."))
     return section("cost", "Cost", lead, f'<div class="stack">{"".join(cards)}</div>')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from html import escape
 
 import numpy as np
@@ -104,24 +105,32 @@ def _height(reach: int) -> float:
 
 
 def stills(recording: Recording, count: int = 8) -> str:
-    """Moments at which an imagined image fell due, in two rows of the first camera: real above, imagined below."""
+    """Aligned moments of the first camera: the real image, and below it what had been imagined for that step, a row per offset.
+
+    Shown are steps for which the same, and the most, offsets fell due; the nearest prediction comes first.
+    """
     camera, images = next(iter(recording.frames.items()))
-    newest: dict[int, tuple[int, np.ndarray]] = {}
+    due: dict[int, dict[int, np.ndarray]] = {}
     for call in recording.calls:
-        if camera in call.imagined:
-            for offset, image in zip(call.offsets, call.imagined[camera], strict=True):
-                if call.step + offset < recording.length:
-                    newest[call.step + offset] = (call.step, image)
-    if not newest:
+        for offset, image in zip(call.offsets, call.imagined.get(camera, ()), strict=camera in call.imagined):
+            if call.step + offset < recording.length:
+                due.setdefault(call.step + offset, {})[offset] = image
+    if not due:
         return ""
-    targets = sorted(newest)
+    common = Counter(frozenset(found) for found in due.values())
+    offsets = max(common, key=lambda found: (len(found), common[found], min(found)))
+    targets = sorted(target for target, found in due.items() if found.keys() == offsets)
     chosen = [targets[i] for i in np.unique(np.linspace(0, len(targets) - 1, min(count, len(targets))).round().astype(int))]
-    columns = []
-    for target in chosen:
-        real, imagined = enlarge(images[target]), enlarge(fit(newest[target][1], images.shape[1:3]))
-        columns.append(np.concatenate([real[::2, ::2], np.full((3, real.shape[1] // 2, 3), 12, np.uint8), imagined[::2, ::2]]))
-        columns.append(np.full((columns[-1].shape[0], 3, 3), 12, np.uint8))
-    sheet = encode_jpeg(np.concatenate(columns[:-1], axis=1), quality=88)
-    moments = "".join(f"<span>step {target}<br>{target - newest[target][0]} steps ahead</span>" for target in chosen)
-    return (f'<div class="stills"><img alt="real above, imagined below" src="{data_uri("image/jpeg", sheet)}">'
-            f'<div class="moments" style="grid-template-columns:repeat({len(chosen)},1fr)">{moments}</div></div>')
+    rows = [[images[t] for t in chosen], *([fit(due[t][o], images.shape[1:3]) for t in chosen] for o in sorted(offsets))]
+    sheet = encode_jpeg(np.concatenate([np.concatenate([_thumb(image) for image in row], axis=1) for row in rows]), quality=88)
+    names = ["real", *(f"imagined {o} steps before" for o in sorted(offsets))]
+    labels = "".join(f'<span class="camera" style="top:calc({100 * i / len(rows):.2f}% + 6px);left:6px">{name}</span>'
+                     for i, name in enumerate(names))
+    moments = "".join(f"<span>step {target}</span>" for target in chosen)
+    return (f'<div class="stills"><div class="sheet"><img alt="{escape("; ".join(names))}" src="{data_uri("image/jpeg", sheet)}">{labels}'
+            f'</div><div class="moments" style="grid-template-columns:repeat({len(chosen)},1fr)">{moments}</div></div>')
+
+
+def _thumb(image: np.ndarray) -> np.ndarray:
+    """Half a panel's size, with an edge that sets it off from its neighbours."""
+    return np.pad(enlarge(image)[::2, ::2], ((1, 1), (1, 1), (0, 0)), constant_values=12)

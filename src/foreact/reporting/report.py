@@ -75,7 +75,7 @@ def _stills(inputs: ReportInputs, first: int | None) -> str:
     row = "" if first is None else stills(inputs.recordings[first])
     if not row:
         return ""
-    lead = "The same episode. Above: what the camera saw. Below: what had been imagined for that step, and how far ahead."
+    lead = "The same episode. Above: what the camera saw. Below: what had been imagined for that very step, earlier."
     return section("moments", "Imagined and real, moment by moment", lead, f'<div class="card">{row}</div>')
 
 

@@ -216,7 +216,7 @@ def _axes(config: Mapping[str, Any]) -> tuple[Axis, ...]:
         if config:
             part = config["model"][name.lower()]
             known = registered(base.Config).get(part["type"])
-            detail = ", ".join(f"{key} {value}" for key, value in flat(part) if key != "type" and "." not in key)
+            detail = "; ".join(f"{key} {value}" for key, value in flat(part) if key != "type" and "." not in key)
             axes.append(Axis(name=name, member=part["type"], kind=getattr(known.owner, attribute) if known else "", detail=detail))
     return tuple(axes)
 
