@@ -69,8 +69,9 @@ class MemoryWindows:
 
 
 def tiny_model(run: Run = RUN) -> WorldActionModel:
-    torch.manual_seed(0)
-    return run.model.build(OBSERVATION, ACTION)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return run.model.build(OBSERVATION, ACTION)
 
 
 def tiny_train(folder: Path, run: Run = RUN, *, resume: bool = False, windows: MemoryWindows | None = None,
