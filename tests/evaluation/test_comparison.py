@@ -47,7 +47,7 @@ def test_other_protocols_are_refused_with_the_difference(expert):
 def test_conditions_are_compared_only_on_purpose(expert):
     clean, random = expert.only(condition="clean"), expert.only(condition="random")
     assert clean.n == random.n == 6 and clean.protocol.fingerprint != random.protocol.fingerprint
-    with pytest.raises(ProtocolMismatchError, match="condition.clean"):
+    with pytest.raises(ProtocolMismatchError, match=r"condition\.clean"):
         compare(clean, random)
     found = compare(clean, random, across=("condition",))
     assert found.pairs.n == 6 and found.across == ("condition",)

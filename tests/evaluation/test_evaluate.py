@@ -1,6 +1,7 @@
 """Whole evaluations: the same records however the work is spread, continued after a kill, refused where they do not belong."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -20,6 +21,8 @@ from foreact.evaluation.policies import HoldStill, RandomActions, ScriptedExpert
 from foreact.evaluation.recording import Recording
 from foreact.evaluation.result import Result
 from foreact.evaluation.rollout import peak_memory_mb
+from foreact.evaluation.sources import ModelSource, source_of
+from foreact.evaluation.workers import in_processes
 
 TASKS = ("drawer-open", "window-close")
 
@@ -81,7 +84,8 @@ def test_records_say_what_happened(reference, environment):
     assert len({record.actions_digest for record in reference.episodes}) == 6
     assert [record.seed for record in reference.episodes[:3]] == [1_000_000, 1_000_001, 1_000_002]
     summary = reference.summary()
-    assert summary["n"] == 6 and summary["interval_method"].startswith("Wilson") and summary["conditions"]["clean"]["tasks"].keys() == set(TASKS)
+    assert summary["n"] == 6 and summary["interval_method"].startswith("Wilson")
+    assert summary["conditions"]["clean"]["tasks"].keys() == set(TASKS)
     assert summary["latency_ms"]["alone"]["n"] == 8 and 50 < summary["peak_memory_mb"] <= peak_memory_mb()
     assert summary["protocol"]["tasks"] == list(TASKS) and summary["protocol"]["versions"].keys() >= {"metaworld", "mujoco", "foreact"}
     json.dumps(summary, allow_nan=False)
@@ -156,6 +160,16 @@ def test_an_interrupt_ends_every_process(tmp_path, config):
     assert gone(process.pid, within=20)
 
 
+def test_a_worker_that_dies_is_missed(config):
+    long = replace(config, environment=replace(config.environment, horizon=200), seeds_per_task=100)
+    running = in_processes(source_of(HoldStill.Config()), long.rules(HoldStill.Config()), long.episodes, workers=1, envs=1, lanes=4)
+    next(running)
+    (worker,) = multiprocessing.active_children()
+    worker.kill()
+    with pytest.raises(ForeactError, match=r"died(.|\n)*-9"):
+        list(running)
+
+
 def gone(group, *, within):
     """Whether no process of the group is left, after a while."""
     deadline = time.monotonic() + within
@@ -197,7 +211,8 @@ def test_filmed_episodes_are_the_measured_ones(tmp_path, tiny, config):
 
 
 def test_a_filmed_expert_has_no_plans(tmp_path, config, environment):
-    short = replace(config, tasks=("drawer-open",), seeds_per_task=1, environment=replace(environment, horizon=100), videos=Videos(successes=2))
+    short = replace(config, tasks=("drawer-open",), seeds_per_task=1, environment=replace(environment, horizon=100),
+                    videos=Videos(successes=2))
     evaluate(ScriptedExpert.Config(), short, out=tmp_path)
     recording = Recording.load(next((tmp_path / "recordings").glob("*.npz")))
     assert recording.meta.success and recording.success[-1] and recording.plans.shape == (0, 0, 4) and recording.imagined == {}
@@ -220,8 +235,6 @@ def test_leaving_the_bounds_can_be_an_error(tiny, config):
 
 
 def test_weights_that_are_not_finite_are_found(config, tiny):
-    from foreact.evaluation.sources import ModelSource
-
     broken = ModelSource.of(tiny).build()
     with torch.no_grad():
         broken.action_scaler.scale[0] = torch.nan
@@ -229,8 +242,9 @@ def test_weights_that_are_not_finite_are_found(config, tiny):
         evaluate(broken, config)
 
 
-@pytest.mark.parametrize(("change", "match"), [({"envs": 0}, "evaluation.envs"), ({"seeds_per_task": 0}, "seeds_per_task"),
-                                               ({"vector": "async", "workers": 2}, "evaluation.vector"), ({"conditions": ()}, "conditions")])
+@pytest.mark.parametrize(("change", "match"), [
+    ({"envs": 0}, "evaluation.envs"), ({"seeds_per_task": 0}, "seeds_per_task"), ({"conditions": ()}, "conditions"),
+    ({"vector": "async", "workers": 2}, "evaluation.vector")])
 def test_configs_that_cannot_be_meant(config, change, match):
     with pytest.raises(ConfigError, match=match):
         replace(config, **change)

@@ -126,7 +126,8 @@ def _check_alive(processes: Sequence[Any]) -> None:
     for process in processes:
         if process.exitcode not in (None, 0):
             raise ForeactError("a worker of the evaluation died", where=f"process {process.pid}",
-                               found=f"exit code {process.exitcode}", next_step="run again to continue; if memory ran out (-9), lower workers or envs")
+                               found=f"exit code {process.exitcode}",
+                               next_step="run again to continue; if memory ran out (-9), lower workers or envs")
 
 
 @contextmanager
@@ -173,6 +174,9 @@ def over_ray(source: Source, rules: SlotRules, episodes: Sequence[Episode], *, w
             yield from (decode(EpisodeRecord, record) for record in records)
     except ray.exceptions.RayTaskError as error:
         raise ForeactError("a worker of the evaluation failed", where="Ray", found=str(error.cause)) from error
+    except ray.exceptions.RayError as error:
+        raise ForeactError("a worker of the evaluation died", where="Ray", found=str(error),
+                           next_step="run again to continue; every machine needs this version of foreact") from error
     finally:
         if started:
             ray.shutdown()
