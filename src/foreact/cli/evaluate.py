@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,8 @@ def main(options: argparse.Namespace, settings: list[str]) -> Result:
 
     of_model = [word for word in settings if word.startswith("model.")]
     policy, config = _policy(options, of_model)
-    config = apply_overrides(config, [word for word in settings if word not in of_model])
+    conditions = f"conditions={json.dumps(options.conditions)}"
+    config = apply_overrides(config, [conditions, *(word for word in settings if word not in of_model)])
     other = None if options.against is None else Evaluation.load(options.against)
     out = options.out or _folder(options, config, of_model)
     result = evaluate(policy, config, out=out)
@@ -79,15 +81,14 @@ def _policy(options: argparse.Namespace, of_model: list[str]) -> tuple[Any, Eval
         if not options.tasks:
             raise ConfigError("which tasks?", where="--tasks", next_step=f"foreact eval {options.policy} --tasks drawer-open")
         tasks = tuple(task_name(task) for task in options.tasks)
-        return _control(options.policy), EvaluationConfig(environment=MetaWorld.Config(task=tasks[0]), tasks=tasks,
-                                                          conditions=tuple(options.conditions))
+        return _control(options.policy), EvaluationConfig(environment=MetaWorld.Config(task=tasks[0]), tasks=tasks)
     from foreact.training.checkpoint import load_model
 
     model = _changed(load_model(options.policy, device=options.device), of_model)
     tasks = tuple(task_name(task) for task in options.tasks or _trained_tasks(options.policy))
     cameras = model.observation.cameras
     environment = MetaWorld.Config(task=tasks[0], cameras=tuple(camera.name for camera in cameras), size=cameras[0].height)
-    return model, EvaluationConfig(environment=environment, tasks=tasks, conditions=tuple(options.conditions))
+    return model, EvaluationConfig(environment=environment, tasks=tasks)
 
 
 def _control(name: str) -> Any:
@@ -130,7 +131,6 @@ def _trained_tasks(policy: str) -> tuple[str, ...]:
 def _folder(options: argparse.Namespace, config: EvaluationConfig, of_model: list[str]) -> Path:
     """RUN/evaluations/NAME; the default name changes with the rules, not with seeds or with how the work is spread."""
     import hashlib
-    import json
 
     from foreact.contract.config import encode
 

@@ -55,7 +55,7 @@ def resolve(what: Mapping[str, Any]) -> Resolved:
     plan, settings = decode(Quickstart, what["plan"], where="quickstart"), what["settings"]
     recipe = catalogue.recipe(what["recipe"])
     run = timed(apply_overrides(recipe.run(plan.size), settings["run"]), plan.train_seconds)
-    image = run.windows.image_size or recipe.image[plan.size]
+    image = run.windows.image_size or (64, 64)
     collected = apply_overrides(CollectConfig(tasks=tuple(task_name(task) for task in plan.tasks), episodes=plan.demonstrations,
                                               size=max(image)), _below("collect.", settings["collect"]))
     measure = (f"seeds_per_task={plan.episodes}", f"environment.horizon={plan.horizon}", *_below("eval.", settings["eval"]))

@@ -62,7 +62,7 @@ def _show(options: argparse.Namespace, settings: list[str]) -> Result:
 
     found = catalogue.recipe(options.name)
     run = apply_overrides(found.run(options.size), settings)
-    height, width = found.image[options.size]
+    height, width = run.windows.image_size or (64, 64)
     entries = tuple(f"entry_{i}" for i in range(options.action))
     observation = ObservationSpec(
         cameras=tuple(CameraSpec(name=f"camera_{i}", height=height, width=width) for i in range(options.cameras)),
