@@ -19,11 +19,11 @@ class Quickstart:
     films: successes and failures filmed, of each, for every task and condition.
     """
 
-    tasks: tuple[str, ...] = ("button-press-topdown", "door-open", "drawer-open", "window-open")
+    tasks: tuple[str, ...] = ("button-press-topdown", "door-open", "drawer-open")
     demonstrations: int = 40
     size: str = "tiny"
     train_seconds: float = 420.0
-    episodes: int = 15
+    episodes: int = 20
     conditions: tuple[str, ...] = ("clean", "random")
     horizon: int = 200
     films: int = 1

@@ -65,9 +65,9 @@ def tiny() -> Run:
             regime=Chunked.Config(replan=8),
             text=HashedWords.Config()),
         training=Training(
-            stages=(Stage(name="video", train=("video",), steps=100), Stage(name="joint", train=("video", "action"), steps=900)),
+            stages=(Stage(name="video", train=("video",), steps=50), Stage(name="joint", train=("video", "action"), steps=950)),
             batch_size=64, optimiser=Optimiser(learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=0.05),
-            schedule=Schedule(warmup_steps=50), average=Average(decay=0.99), substrate=SubstrateFit(steps=400, batch_size=48),
+            schedule=Schedule(warmup_steps=50), average=Average(decay=0.99), substrate=SubstrateFit(steps=200, batch_size=48),
             precision="bf16"),
         windows=WindowSettings(image_size=(64, 64)))
 
