@@ -44,7 +44,15 @@ function setUp(film) {
   }
   const at = (time) => Math.min(Math.max(Math.floor(time * data.fps + 0.01), 0), data.frames - 1);
   if ("requestVideoFrameCallback" in video) {
-    const tick = (_, meta) => { show(at(meta.mediaTime)); video.requestVideoFrameCallback(tick); };
+    // The picture is copied in the same breath as its label is set: on a busy machine the video alone runs ahead of it.
+    const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
+    canvas.width = video.width; canvas.height = video.height;
+    video.after(canvas);
+    const tick = (_, meta) => {
+      pen.drawImage(video, 0, 0, canvas.width, canvas.height);
+      show(at(meta.mediaTime));
+      video.requestVideoFrameCallback(tick);
+    };
     video.requestVideoFrameCallback(tick);
   } else {
     video.addEventListener("timeupdate", () => show(at(video.currentTime)));
@@ -55,7 +63,7 @@ function setUp(film) {
     play.setAttribute("aria-label", wanted ? "pause" : "play");
   }
   play.addEventListener("click", () => { wanted = !wanted; follow(); });
-  video.addEventListener("click", () => { wanted = !wanted; follow(); });
+  film.querySelector(".screen").addEventListener("click", () => { wanted = !wanted; follow(); });
   slider.addEventListener("input", () => {
     wanted = false; follow();
     video.currentTime = (Number(slider.value) + 0.5) / data.fps;

@@ -127,8 +127,10 @@ def stills(recording: Recording, count: int = 8) -> str:
     labels = "".join(f'<span class="camera" style="top:calc({100 * i / len(rows):.2f}% + 6px);left:6px">{name}</span>'
                      for i, name in enumerate(names))
     moments = "".join(f"<span>step {target}</span>" for target in chosen)
-    return (f'<div class="stills"><div class="sheet"><img alt="{escape("; ".join(names))}" src="{data_uri("image/jpeg", sheet)}">{labels}'
-            f'</div><div class="moments" style="grid-template-columns:repeat({len(chosen)},1fr)">{moments}</div></div>')
+    image = f'<img alt="{escape("; ".join(names))}" src="{data_uri("image/jpeg", sheet)}">'
+    return (f'<div class="stills"><div style="max-width:{160 * len(chosen)}px;min-width:{80 * len(chosen)}px">'
+            f'<div class="sheet">{image}{labels}</div>'
+            f'<div class="moments" style="grid-template-columns:repeat({len(chosen)},1fr)">{moments}</div></div></div>')
 
 
 def _thumb(image: np.ndarray) -> np.ndarray:
