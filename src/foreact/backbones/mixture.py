@@ -72,7 +72,7 @@ class _Expert(nn.Module):
     def __init__(self, size: ExpertSize, layout: Layout, depth: int, inner: int, heads: int, text_channels: int) -> None:
         super().__init__()
         streams = [s for s in layout.streams if s.expert == size.name]
-        self.embed = nn.ModuleDict({s.name: nn.Linear(s.channels, size.width) for s in streams})
+        self.embed = nn.ModuleDict({s.name: nn.Linear(s.channels + s.condition, size.width) for s in streams})
         self.unembed = nn.ModuleDict({s.name: nn.Linear(size.width, s.channels) for s in streams if s.target is not None})
         self.sigma = SigmaEmbedding(size.width)
         self.modulation = nn.Linear(size.width, 6 * size.width)

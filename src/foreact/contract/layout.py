@@ -27,6 +27,7 @@ class Stream:
     """One stream of tokens.
 
     channels: width of a token's raw values, before the expert embeds them.
+    condition: further numbers given beside each value and never predicted, as the present frame beside a noised one.
     expert: which expert of the backbone carries this stream.
     positions: one (time, row, column) per token; time in future frames of the substrate, so that streams of different
         rates share one clock (a quarter per action step puts four steps on one latent frame).
@@ -42,6 +43,7 @@ class Stream:
     noise: str | None = None
     target: Target | None = None
     weight: float = 1.0
+    condition: int = 0
 
     @property
     def length(self) -> int:

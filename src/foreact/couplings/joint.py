@@ -4,6 +4,8 @@ Streams: frame (the present, given), video (the future, noised), state (given), 
 Who sees whom (MV-WAM, section 3.1): frame and video see frame and video only where causality allows it, so the video is
 never contaminated by the action; action and state see frame, video, state and action. Since nothing that video sees
 depends on the action, its keys and values are computed once per denoising step and reused by the action stream.
+Each noised video token carries the present frame's token of its place beside it, along the channels (MV-WAM, section 3.1:
+latents "concatenated with mask tokens along the channel dimension", the first frame given), so what stands still is read off.
 """
 
 from __future__ import annotations
@@ -68,7 +70,8 @@ class JointGeneration(Coupling):
             streams = [Stream(name="frame", channels=dimensions.form.channels, expert="video", positions=frame(0.0))]
             if self.future_offsets:
                 streams.append(Stream(name="video", channels=dimensions.form.channels, expert="video", target=self.video_target,
-                                      weight=self.video_weight, positions=sum((frame(o / unit) for o in self.future_offsets), ()),
+                                      weight=self.video_weight, condition=dimensions.form.channels,
+                                      positions=sum((frame(o / unit) for o in self.future_offsets), ()),
                                       **(shared or {"noise": "video"})))
             streams += [
                 Stream(name="state", channels=dimensions.state, expert="action", positions=((0.0, 0.0, 0.0),)),
@@ -100,7 +103,7 @@ class JointGeneration(Coupling):
         noise = {name: torch.randn(x.shape, generator=generator).to(device) for name, x in clean.items()}
         sigma = {name: level[self.layout[name].noise] for name in clean}
         noised = {name: interpolate(x, noise[name], sigma[name]) for name, x in clean.items()}
-        predicted = backbone(given | noised, self._visible(clean), sigma=sigma, text=encoded.text, text_mask=encoded.text_mask)
+        predicted = backbone(given | self._beside(noised, encoded), self._visible(clean), sigma=sigma, text=encoded.text, text_mask=encoded.text_mask)
         found = {}
         for name in clean:
             stream = self.layout[name]
@@ -117,6 +120,13 @@ class JointGeneration(Coupling):
         if "action" in train:
             clean["action"] = encoded.actions
         return clean
+
+    def _beside(self, noised: Mapping[str, Tensor], encoded: Encoded) -> dict[str, Tensor]:
+        """The streams as the backbone takes them: the present frame beside every frame of the video."""
+        if "video" not in noised:
+            return dict(noised)
+        present = encoded.frame.repeat(1, len(self.config.future_offsets), 1)
+        return {**noised, "video": torch.cat([noised["video"], present.to(noised["video"])], dim=-1)}
 
     def _visible(self, clean: Mapping[str, Tensor]) -> Layout:
         """The layout of this stage: without the action and state where only video trains."""
@@ -144,7 +154,7 @@ class JointGeneration(Coupling):
 
         def velocity(x: Mapping[str, Tensor], sigma: Tensor) -> dict[str, Tensor]:
             level = {name: sigma.expand(encoded.batch).to(encoded.frame) for name in x}
-            predicted = self._predict(backbone, dict(x), given, level, text, cache)
+            predicted = self._predict(backbone, self._beside(x, encoded), given, level, text, cache)
             return {name: to_velocity(self.layout[name].target, predicted[name], value, level[name]) for name, value in x.items()}
 
         end = integrate(velocity, start, sigmas(self.config.steps, shift=self.config.shift), solver=self.config.solver)

@@ -66,7 +66,7 @@ def tiny() -> Run:
             text=HashedWords.Config()),
         training=Training(
             stages=(Stage(name="video", train=("video",), steps=50), Stage(name="joint", train=("video", "action"), steps=950)),
-            batch_size=64, optimiser=Optimiser(learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=0.05),
+            batch_size=32, optimiser=Optimiser(learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=0.05),
             schedule=Schedule(warmup_steps=50), average=Average(decay=0.99), substrate=SubstrateFit(steps=200, batch_size=48),
             precision="bf16"),
         windows=WindowSettings(image_size=(64, 64)))
@@ -110,4 +110,4 @@ def paper() -> Run:
         windows=WindowSettings(image_size=(240, 320)))
 
 
-RECIPE = Recipe(name="joint", card=CARD, sizes={"tiny": tiny, "base": base, "paper": paper}, parameters=1_950_292_996)
+RECIPE = Recipe(name="joint", card=CARD, sizes={"tiny": tiny, "base": base, "paper": paper}, parameters=1_950_686_212)
