@@ -41,6 +41,7 @@ CARD = Card(
         "No SigLIP2 tokens in the action expert and no value tokens.",
         "One noise level is drawn for both streams.",
         "Every frame of the future is one latent frame; MV-WAM's autoencoder folds four frames into one.",
+        "At size tiny the video expert, too, predicts the clean sample: in minutes of training it acts better and imagines no worse.",
         "At size paper the feed-forward of the video expert is 6 times its width (WoW-1.3B: 5.83) and both stages use batch 512 "
         "(MV-WAM: 1024, then 512).",
     ),
@@ -61,7 +62,7 @@ def tiny() -> Run:
             substrate=PixelLatents.Config(),
             backbone=MixtureOfTransformers.Config(depth=6, heads=4, head_dim=64, experts=(
                 ExpertSize(name="video", width=192), ExpertSize(name="action", width=128))),
-            coupling=JointGeneration.Config(horizon=16, future_offsets=(8, 16), steps=4),
+            coupling=JointGeneration.Config(horizon=16, future_offsets=(8, 16), video_target="sample", steps=4),
             regime=Chunked.Config(replan=8),
             text=HashedWords.Config()),
         training=Training(
