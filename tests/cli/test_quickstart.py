@@ -19,7 +19,7 @@ from foreact.training.checkpoint_folder import newest
 SMALL = ["demonstrations=2", 'tasks=["button-press-topdown"]', "train_seconds=4", "episodes=1", "horizon=24", 'conditions=["clean"]',
          "collect.size=32", "collect.expert.steps_after_success=0", "training.batch_size=4", "training.substrate.steps=4",
          "training.substrate.batch_size=4", "training.log_every=1", "training.validation.every_steps=1000",
-         "training.checkpoints.every_steps=1", "model.backbone.depth=1"]
+         "model.backbone.depth=1"]
 
 
 def test_training_time_is_shared_in_the_proportions_of_the_steps():
