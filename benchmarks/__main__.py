@@ -46,8 +46,9 @@ def _ran(name: str) -> bool:
 
 def table() -> str:
     """Every finished result as one Markdown table per benchmark: settings above, measures below."""
-    parts = ["# Benchmarks", "", "Written by `make bench`; the raw numbers are in `benchmarks/results/`. Ratios within one run say more than",
-             "absolute figures: those belong to the machine and to what else it was doing."]
+    parts = ["# Benchmarks", "",
+             "Written by `make bench`; the raw numbers are in `benchmarks/results/`. Ratios within one run say more than absolute",
+             "figures: those belong to the machine and to what else it was doing."]
     for path in sorted((HERE / "results").glob("*.json")):
         if path.stem in NAMES:
             parts += ["", f"## {path.stem}", "", *_rows(json.loads(path.read_text()))]

@@ -19,10 +19,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(python|console) run(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#]+?)(?:#[^)]*)?\)")
 
 MODEL = ["training.stages.0.steps=1", "training.stages.1.steps=1", "training.batch_size=4", "training.substrate.steps=4",
-         "training.substrate.batch_size=4", "model.backbone.depth=1"]
+         "training.substrate.batch_size=4", "training.threads=1", "model.backbone.depth=1"]
 SMALL = {
     "collect": ["episodes=2", "size=32", "expert.steps_after_success=0"],
     "train": MODEL,
@@ -72,6 +73,6 @@ def test_the_examples_of_a_page_run(page, tmp_path):
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_somewhere(page):
-    for target in LINK.findall(page.read_text()):
+    for target in LINK.findall(FENCE.sub("", page.read_text())):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{name(page)} points to {target}"

@@ -7,6 +7,7 @@ Orders of accuracy, tested by regression: euler 1, heun 2, adams-bashforth 2 wit
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Literal
 
 from jaxtyping import Float
@@ -31,7 +32,7 @@ def integrate(velocity: Callable[[State, Tensor], State], x: State, sigmas: Floa
     """Carry `x` from sigmas[0] to sigmas[-1] and return it there."""
     last: tuple[State, float] | None = None
     state = dict(x)
-    for here, there in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for here, there in pairwise(sigmas):
         step = float(there - here)
         v = velocity(state, here)
         match solver:
