@@ -103,7 +103,9 @@ class JointGeneration(Coupling):
         noise = {name: torch.randn(x.shape, generator=generator).to(device) for name, x in clean.items()}
         sigma = {name: level[self.layout[name].noise] for name in clean}
         noised = {name: interpolate(x, noise[name], sigma[name]) for name, x in clean.items()}
-        predicted = backbone(given | self._beside(noised, encoded), self._visible(clean), sigma=sigma, text=encoded.text, text_mask=encoded.text_mask)
+        predicted = backbone(
+            given | self._beside(noised, encoded), self._visible(clean), sigma=sigma, text=encoded.text, text_mask=encoded.text_mask
+        )
         found = {}
         for name in clean:
             stream = self.layout[name]
