@@ -43,7 +43,7 @@ __all__ = ["main"]
 Product = tuple[int, int, int, int, torch.dtype]
 """`count` products (rows, inner) x (inner, columns) of one precision: (count, rows, inner, columns, dtype)."""
 
-SIZES = {"small": (4, 2, 128, 96), "medium": (6, 4, 192, 128), "large": (8, 8, 512, 256)}
+SIZES = {"small": (4, 2, 128, 96), "medium": (6, 4, 192, 128), "large": (8, 6, 320, 192)}
 """Depth, heads of 64, width of the video expert and of the action expert."""
 
 OBSERVATION = ObservationSpec(cameras=tuple(CameraSpec(name=name, height=64, width=64) for name in ("corner", "wrist")), rate_hz=10.0,

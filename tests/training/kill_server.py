@@ -64,13 +64,13 @@ def main(root: Path, kills: int, seed: int) -> None:
     done, runs, damaged = 0, 0, []
     while done < kills:
         folder, runs = root / f"run-{runs}", runs + 1
-        while done < kills and killed(start(folder), moments.uniform(0.0, 0.8 * length)):
+        while done < kills and killed(start(folder), moments.uniform(0.0, min(0.45 * length, 0.5))):
             done += 1
             damaged += [str(path) for path in checkpoints(folder / "checkpoints") if problem(path) is not None]
         os.waitpid(start(folder), 0)
         if losses_of(folder) != losses_of(whole) or weights_of(folder) != weights_of(whole):
             raise SystemExit(f"run {runs} ended elsewhere than the uninterrupted one")
-    print(json.dumps({"kills": done, "runs": runs, "damaged": damaged, "steps": len(losses_of(whole)),
+    print(json.dumps({"kills": done, "runs": runs, "damaged": damaged, "lines": len(losses_of(whole)),
                       "seconds": round(time.monotonic() - began, 1)}))
 
 
