@@ -4,8 +4,9 @@
 
 The encoder is learnt first, on the dataset's own frames (`SelfDistilled`), or comes trained (`PretrainedVision`), and is
 then frozen. Its tokens are averaged to a declared grid per camera. Their mean at each place is taken away, because what
-never changes there (the table, the wall) would drown what does, and each channel is brought to deviation 1. Since an
-embedding has no picture to look at, `fit` measures on frames that no step has seen whether it says anything.
+never changes there (the table, the wall) would drown what does, and their channels are decorrelated and brought to
+deviation 1, because a few directions of an embedding hold most of its variance. Since it has no picture to look at,
+`fit` measures on frames that no step has seen whether it says anything.
 """
 
 from __future__ import annotations
@@ -39,10 +40,14 @@ class FrozenFeatures(Substrate):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Substrate.Config):
-        """`grid`: rows and columns of tokens per camera, which must divide those of the encoder."""
+        """`grid`: rows and columns of tokens per camera, which must divide those of the encoder.
+
+        floor: the share of the mean deviation below which a direction is no longer scaled up.
+        """
 
         encoder: VisionEncoder.Config = field(default_factory=SelfDistilled.Config)
         grid: tuple[int, int] = (4, 4)
+        floor: float = 0.1
 
         def form(self, observation: ObservationSpec) -> SubstrateForm:
             sizes = {(camera.height, camera.width) for camera in observation.cameras}
@@ -64,7 +69,7 @@ class FrozenFeatures(Substrate):
         self.encoder = config.encoder.build(camera.height, camera.width)
         self._rows, self._columns = config.encoder.grid(camera.height, camera.width)
         self.register_buffer("mean", torch.zeros(self.form.tokens, config.encoder.channels))
-        self.register_buffer("std", torch.ones(config.encoder.channels))
+        self.register_buffer("whiten", torch.eye(config.encoder.channels))
 
     def _raw(self, images: Mapping[str, Tensor]) -> Tensor:
         """(batch, time, tokens, channels), not whitened."""
@@ -79,7 +84,7 @@ class FrozenFeatures(Substrate):
 
     @torch.no_grad()
     def encode(self, images: Mapping[str, UInt8[Tensor, "batch time 3 height width"]]) -> Float[Tensor, "batch time tokens channels"]:
-        return (self._raw(images) - self.mean) / self.std
+        return (self._raw(images) - self.mean) @ self.whiten
 
     def decode(self, values: Float[Tensor, "batch time tokens channels"]) -> dict[str, UInt8[Tensor, "batch time 3 height width"]]:
         raise SpecError("features have no decoder", where="model.substrate", found=type(self).__name__,
@@ -109,20 +114,30 @@ class FrozenFeatures(Substrate):
                                     accepted=f"{steps} and one more to measure on")
             with torch.no_grad():
                 rows = torch.cat([self._raw({name: images[:, None] for name, images in batch.items()})[:, 0] for batch in recent])
-                self.mean.copy_(rows.mean(dim=0))
-                self.std.copy_((rows - self.mean).square().mean(dim=(0, 1)).sqrt().clamp(min=1e-4))
+                self._fit_whitening(rows)
                 return self._measure({name: images[:, None] for name, images in held_out[0].items()})
+
+    def _fit_whitening(self, rows: Float[Tensor, "frame tokens channels"]) -> None:
+        self.mean.copy_(rows.mean(dim=0))
+        centred = (rows - self.mean).flatten(0, 1).double()
+        variance, basis = torch.linalg.eigh(centred.T @ centred / len(centred))
+        variance, basis = variance.flip(0).clamp(min=0), basis.flip(1)
+        # the sign of an eigenvector is arbitrary: fix it, so that the same frames give the same code
+        basis = basis * torch.where(basis.sum(dim=0) < 0, -1.0, 1.0)
+        scale = (variance + (self.config.floor * variance.sqrt().mean()) ** 2).sqrt().clamp(min=1e-6)
+        self.whiten.copy_(basis / scale)
 
     def _measure(self, images: Mapping[str, Tensor]) -> dict[str, float]:
         """On unseen frames: does the embedding vary, over how many directions, and does it know a frame again?
 
         variation: the part of the raw tokens' variance that lies between frames, not between places; 0 where all frames look alike.
-        effective_rank: exp of the entropy of the eigenvalues of the tokens' covariance (Roy and Vetterli, 2007); 1 to channels.
+        effective_rank: exp of the entropy of the eigenvalues of the raw tokens' covariance (Roy and Vetterli, 2007); 1 to channels.
         retrieval: share of frames whose recoloured copy is nearer to them than to any other frame of the batch.
         """
         raw, tokens = self._raw(images)[:, 0], self.encode(images)[:, 0]
+        centred = raw - self.mean
         again = self.encode({name: recoloured(image[:, 0])[:, None] for name, image in images.items()})[:, 0]
-        share = torch.linalg.eigvalsh(torch.cov(tokens.flatten(0, 1).T)).clamp(min=1e-9)
+        share = torch.linalg.eigvalsh(torch.cov(centred.flatten(0, 1).T)).clamp(min=1e-9)
         share = share / share.sum()
         nearest = torch.cdist(again.flatten(1), tokens.flatten(1)).argmin(dim=1)
         return {"variation": float(raw.var(dim=0).mean() / raw.flatten(0, 1).var(dim=0).mean()),

@@ -1,0 +1,136 @@
+"""One suite over every recipe in the catalogue: its card, its sizes, a few steps of learning, a plan."""
+
+from dataclasses import replace
+from itertools import count
+
+import pytest
+import torch
+
+from foreact.contract.config import decode, encode
+from foreact.contract.context import fake_context, fake_window
+from foreact.contract.errors import ConfigError
+from foreact.contract.specs import CameraSpec, ObservationSpec, StateSpec
+from foreact.model import WorldActionModel
+from foreact.recipes.catalogue import baseline, names, recipe
+from foreact.recipes.recipe import parameters
+from foreact.training.run import Run
+from tiny_members import ACTION, OBSERVATION
+
+EVERY = names()
+FOUR = StateSpec(names=("x", "y", "z", "gripper"), units=("m", "m", "m", "1"))
+SIZED = replace(ACTION, names=FOUR.names, low=(-1.0,) * 4, high=(1.0,) * 4)
+
+
+def seen_by(run):
+    """Two cameras of the size that the run is for."""
+    height, width = run.windows.image_size
+    return ObservationSpec(cameras=tuple(CameraSpec(name=n, height=height, width=width) for n in ("scene", "gripper")), rate_hz=20.0,
+                           state=FOUR)
+
+
+def frames(observation):
+    """Random frames without end: substrates expect whitened values, so they are fitted for two steps."""
+    for seed in count():
+        yield {name: images[:, 0] for name, images in fake_context(observation, batch=4, seed=seed).images.items()}
+
+
+def test_the_catalogue_has_what_the_folder_has():
+    assert {"joint", "jepa"} <= set(EVERY)
+
+
+def test_a_misspelt_recipe_or_size_is_told_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'joint'"):
+        recipe("jont")
+    with pytest.raises(ConfigError, match="did you mean 'tiny'"):
+        recipe("joint").run("tny")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_card_says_what_the_classes_say(name):
+    found = recipe(name)
+    card = found.card
+    assert (found.name, set(found.sizes)) == (name, {"tiny", "base", "paper"})
+    for size in found.sizes:
+        model = found.run(size).model
+        substrate, backbone, coupling, regime = (type(p).owner for p in (model.substrate, model.backbone, model.coupling, model.regime))
+        assert card.axes == {"substrate": substrate.kind, "backbone": backbone.family, "coupling": coupling.family, "regime": regime.name}
+    assert all(sentence.endswith(".") for sentence in (card.philosophy, *card.deviations))
+    assert str(card.year) in card.bibtex
+    assert card.arxiv in card.bibtex
+
+
+def test_the_first_two_recipes_differ_on_all_four_axes():
+    one, other = recipe("joint").card.axes, recipe("jepa").card.axes
+    assert all(one[axis] != other[axis] for axis in one)
+
+
+@pytest.mark.parametrize("size", ["tiny", "base", "paper"])
+@pytest.mark.parametrize("name", EVERY)
+def test_a_run_is_data_that_reads_back_identically(name, size):
+    run = recipe(name).run(size)
+    assert (run.recipe, run.size) == (name, size)
+    assert decode(Run, encode(run)) == run
+    assert {s for stage in run.training.stages for s in stage.train} == {"video", "action"}
+    assert run.training.stages[0].train == ("video",)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_full_size_is_as_large_as_stated(name):
+    """Counted on the meta device. When a network changes on purpose, so does the number in the recipe."""
+    found = recipe(name)
+    run = found.run("paper")
+    assert sum(parameters(run.model, seen_by(run), SIZED).values()) == found.parameters
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_base_size_is_about_a_hundred_million(name):
+    run = recipe(name).run("base")
+    assert 60e6 < sum(parameters(run.model, seen_by(run), SIZED).values()) < 200e6
+
+
+@pytest.mark.parametrize("future", [True, False], ids=["future", "no-future"])
+@pytest.mark.parametrize("name", EVERY)
+def test_the_smallest_size_learns_and_plans(name, future):
+    run = recipe(name).run("tiny")
+    run = run if future else baseline(run)
+    observation, coupling = seen_by(run), run.model.coupling
+    batch = 2
+    torch.manual_seed(0)
+    model: WorldActionModel = run.model.build(observation, SIZED)
+    window = fake_window(observation, SIZED, horizon=coupling.horizon, future_offsets=coupling.future_offsets, batch=batch)
+    model.substrate.fit(frames(observation), steps=2, seed=0)
+    train = frozenset(run.training.stages[-1].train)
+    optimiser = torch.optim.AdamW([p for _, p in model.parameters_to_train()], lr=1e-3)
+    totals = []
+    for _ in range(4):
+        losses = model.losses(window, train=train, generator=torch.Generator().manual_seed(0))
+        optimiser.zero_grad()
+        sum(losses.values()).backward()
+        optimiser.step()
+        totals.append({n: float(v.detach()) for n, v in losses.items()})
+    assert set(totals[0]) == ({"video", "action"} if future else {"action"})
+    assert all(totals[-1][n] < totals[0][n] for n in totals[0])
+    plan = model.eval().plan(window.context)
+    assert plan.actions.shape == (batch, coupling.horizon, 4)
+    assert (plan.future is not None) == future
+    if future:
+        assert plan.future.offsets == coupling.future_offsets
+        assert plan.future.values.shape[1] == len(coupling.future_offsets)
+
+
+@pytest.mark.parametrize("size", ["tiny", "base", "paper"])
+@pytest.mark.parametrize("name", EVERY)
+def test_the_baseline_has_the_whole_budget_for_the_action_alone(name, size):
+    run = recipe(name).run(size)
+    other = baseline(run)
+    assert sum(s.steps or 0 for s in other.training.stages) == sum(s.steps or 0 for s in run.training.stages)
+    assert sum(s.seconds or 0 for s in other.training.stages) == sum(s.seconds or 0 for s in run.training.stages)
+    assert all("action" in s.train for s in other.training.stages)
+    assert other.model == run.model.without_future()
+    assert decode(Run, encode(other)) == other
+
+
+def test_the_tiny_observation_of_the_other_tests_is_not_a_recipes():
+    """Cameras that a recipe cannot take are refused by name before anything is built."""
+    with pytest.raises(ConfigError, match="do not fit"):
+        recipe("joint").run("tiny").model.check(replace(OBSERVATION, cameras=(CameraSpec(name="front", height=60, width=60),)), ACTION)

@@ -1,0 +1,125 @@
+"""Where the four axes meet: misfits are refused by name, the two walks run, units come back."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from foreact.contract.axes import SeededNoise
+from foreact.contract.config import apply_overrides, decode, encode
+from foreact.contract.context import fake_context
+from foreact.contract.errors import MisfitError, SpecError
+from foreact.contract.normalisation import FeatureStatistics
+from foreact.contract.specs import CameraSpec
+from foreact.model import WorldActionModel
+from tiny_members import ACTION, BACKBONES, COUPLINGS, FITTING, OBSERVATION, REGIMES, SUBSTRATES, alive, build, config, losses, window
+
+
+@pytest.mark.parametrize("regime", sorted(REGIMES))
+@pytest.mark.parametrize("substrate", sorted(SUBSTRATES))
+@pytest.mark.parametrize("coupling", sorted(COUPLINGS))
+def test_every_combination_that_fits_trains_and_plans(coupling, substrate, regime):
+    c = config(coupling, substrate, regime)
+    model = build(c)
+    w = window(c)
+    assert set(losses(model, w)) == {"video", "action"}
+    plan = model.plan(w.context)
+    assert plan.actions.shape == (4, 8, 2)
+    assert plan.future.substrate == substrate
+    assert plan.future.offsets == (4, 8)
+    assert plan.cost.total > 0
+    assert plan.cost.seconds > 0
+
+
+@pytest.mark.parametrize("coupling", sorted(COUPLINGS))
+def test_a_backbone_that_does_not_fit_is_refused_with_both_sides_and_what_would(coupling):
+    wrong = next(b for c, b in FITTING.items() if c != coupling)
+    c = replace(config(coupling), backbone=BACKBONES[wrong])
+    with pytest.raises(MisfitError) as error:
+        c.check(OBSERVATION, ACTION)
+    message = str(error.value)
+    assert f"coupling {coupling} and backbone {wrong} do not fit" in message
+    assert f"accepted: {FITTING[coupling]}" in message
+    assert f"model.backbone={FITTING[coupling]}" in message
+    with pytest.raises(MisfitError):
+        c.build(OBSERVATION, ACTION)
+
+
+def test_a_regime_that_does_not_fit_the_horizon_is_refused():
+    c = replace(config("JointGeneration"), regime=replace(REGIMES["Chunked"], replan=9))
+    with pytest.raises(MisfitError, match=r"replan = 9, model.coupling.horizon = 8"):
+        c.check(OBSERVATION, ACTION)
+
+
+def test_cameras_that_the_substrate_cannot_take_are_refused():
+    odd = replace(OBSERVATION, cameras=(CameraSpec(name="front", height=15, width=16),))
+    with pytest.raises(MisfitError, match=r"15, 16"):
+        config("JointGeneration").check(odd, ACTION)
+
+
+def test_one_word_changes_an_axis_and_the_config_reads_back():
+    c = config("JointGeneration")
+    changed = apply_overrides(c, ["regime=OpenLoop", "substrate=FrozenFeatures", "coupling.steps=5"])
+    assert type(changed.regime).owner.name == "Open-loop"
+    assert type(changed.substrate).owner.kind == "Feature (teacher)"
+    assert changed.coupling.steps == 5
+    assert decode(WorldActionModel.Config, encode(changed)) == changed
+
+
+@pytest.mark.parametrize("coupling", sorted(COUPLINGS))
+def test_actions_come_back_in_the_units_of_the_robot(coupling):
+    model = alive(config(coupling))
+    context = fake_context(OBSERVATION, batch=2)
+    before = model.plan(context)
+    model.fit_normalisation(FeatureStatistics.of(torch.randn(50, 3).numpy() * 0 + torch.tensor([0.0, 0.0, 0.0]).numpy()),
+                            FeatureStatistics.of((torch.tensor([[-1.0, 1.0]]) * torch.tensor([[1.0], [-1.0]]) * 3 + 10).numpy()))
+    after = model.plan(context)
+    assert torch.allclose(after.actions, before.actions * 3 + 10, atol=1e-4)
+
+
+@pytest.mark.parametrize("coupling", sorted(COUPLINGS))
+def test_the_substrate_is_never_trained_with_the_model(coupling):
+    model = alive(config(coupling)).train()
+    assert all(not name.startswith("substrate.") for name, _ in model.parameters_to_train())
+    sum(losses(model, window(model.config)).values()).backward()
+    assert all(p.grad is None for p in model.substrate.parameters())
+
+
+@pytest.mark.parametrize("coupling", sorted(COUPLINGS))
+def test_stored_encodings_give_the_losses_of_the_images(coupling):
+    model = alive(config(coupling))
+    w = window(model.config)
+    frames = {n: torch.cat([w.context.images[n], w.future_images[n]], dim=1) for n in w.context.images}
+    stored = replace(w, encoded=model.substrate.encode(frames), future_images={}, context=replace(w.context, images={}))
+    with torch.no_grad():
+        assert {n: v.item() for n, v in losses(model, w).items()} == {n: v.item() for n, v in losses(model, stored).items()}
+
+
+@pytest.mark.parametrize("coupling", sorted(COUPLINGS))
+def test_a_plan_depends_on_its_own_seed_and_episode_alone(coupling):
+    model = alive(config(coupling))
+    context = fake_context(OBSERVATION, batch=3)
+    turned = replace(context, images={n: i.flip(0) for n, i in context.images.items()}, state=context.state.flip(0),
+                     instruction=context.instruction[::-1])
+    one = model.plan(context, noise=SeededNoise([1, 2, 3])).actions
+    other = model.plan(turned, noise=SeededNoise([3, 2, 1])).actions.flip(0)
+    assert torch.allclose(one, other, atol=5e-5)  # another row of a product may be summed in another order: float32 rounding
+    assert not torch.allclose(one, model.plan(context, noise=SeededNoise([1, 2, 4])).actions, atol=1e-3)
+
+
+@pytest.mark.parametrize("coupling", sorted(COUPLINGS))
+def test_saved_and_loaded_it_plans_the_same(coupling):
+    model, other = alive(config(coupling)), alive(config(coupling), seed=1)
+    context = fake_context(OBSERVATION, batch=2)
+    other.load_state_dict(load(save(model.state_dict())))
+    assert torch.equal(model.plan(context).actions, other.plan(context).actions)
+
+
+def test_a_context_of_another_robot_is_refused():
+    model = build(config("JointGeneration"))
+    context = fake_context(OBSERVATION)
+    with pytest.raises(SpecError, match="a camera is missing"):
+        model.plan(replace(context, images={"front": context.images["front"]}))
+    with pytest.raises(SpecError, match="the state has the wrong size"):
+        model.plan(replace(context, state=context.state[..., :2]))
