@@ -42,7 +42,7 @@ def test_the_loss_of_the_future_is_the_mean_square_of_its_error():
 
 def test_the_action_loss_ends_at_the_predicted_future():
     model = alive(config("PostPredictionHead"))
-    losses(model, window(model.config), train=("action",))["action"].backward()
+    losses(model, window(model.config))["action"].backward()
     assert all(p.grad is None for p in model.backbone.parameters())
     assert all(p.grad is not None for p in model.coupling.head.parameters())
 
