@@ -26,6 +26,8 @@ def stop_with_parent() -> None:
     parent = os.environ.pop(PARENT, None)
     if parent is None:
         return
+    # a parent that was itself started in the background hands down that interrupts are ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def watch() -> None:
         while os.getppid() == int(parent):
