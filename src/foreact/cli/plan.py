@@ -22,7 +22,7 @@ class Quickstart:
     tasks: tuple[str, ...] = ("button-press-topdown", "door-open", "drawer-open")
     demonstrations: int = 40
     size: str = "tiny"
-    train_seconds: float = 420.0
+    train_seconds: float = 480.0
     episodes: int = 20
     conditions: tuple[str, ...] = ("clean", "random")
     horizon: int = 200

@@ -35,12 +35,17 @@ class JointGeneration(Coupling):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Coupling.Config):
-        """Offsets are control steps. `levels`: one noise level for both streams, or one each, drawn independently."""
+        """Offsets are control steps. `levels`: one noise level for both streams, or one each, drawn independently.
+
+        video_space: what is denoised is the future frames s_{t+o}, or their changes s_{t+o} - s_t from the present, in
+            which what stands still is zero and need not be drawn again. Futures come out as frames either way.
+        """
 
         horizon: int = 16
         future_offsets: tuple[int, ...] = (8, 16)
         video_target: Target = "velocity"
         action_target: Target = "sample"
+        video_space: Literal["frames", "changes"] = "frames"
         video_weight: float = 1.0
         action_weight: float = 1.0
         levels: Literal["shared", "independent"] = "shared"
@@ -118,7 +123,7 @@ class JointGeneration(Coupling):
         """The clean values of the streams that are noised in this stage. The action never trains without its video."""
         clean = {}
         if "video" in self.layout:
-            clean["video"] = encoded.future.flatten(1, 2)
+            clean["video"] = encoded.future.flatten(1, 2) - self._origin(encoded)
         if "action" in train:
             clean["action"] = encoded.actions
         return clean
@@ -127,8 +132,16 @@ class JointGeneration(Coupling):
         """The streams as the backbone takes them: the present frame beside every frame of the video."""
         if "video" not in noised:
             return dict(noised)
-        present = encoded.frame.repeat(1, len(self.config.future_offsets), 1)
-        return {**noised, "video": torch.cat([noised["video"], present.to(noised["video"])], dim=-1)}
+        return {**noised, "video": torch.cat([noised["video"], self._present(encoded).to(noised["video"])], dim=-1)}
+
+    def _present(self, encoded: Encoded) -> Tensor:
+        """The present frame once for every frame of the video."""
+        return encoded.frame.repeat(1, len(self.config.future_offsets), 1)
+
+    def _origin(self, encoded: Encoded) -> Tensor:
+        """What the values of the video stream are measured from."""
+        present = self._present(encoded)
+        return present if self.config.video_space == "changes" else torch.zeros_like(present)
 
     def _visible(self, clean: Mapping[str, Tensor]) -> Layout:
         """The layout of this stage: without the action and state where only video trains."""
@@ -160,7 +173,9 @@ class JointGeneration(Coupling):
             return {name: to_velocity(self.layout[name].target, predicted[name], value, level[name]) for name, value in x.items()}
 
         end = integrate(velocity, start, sigmas(self.config.steps, shift=self.config.shift), solver=self.config.solver)
-        future = end["video"].unflatten(1, (len(self.config.future_offsets), -1)) if "video" in end else None
+        if "video" not in end:
+            return Proposal(actions=end["action"])
+        future = (end["video"] + self._origin(encoded)).unflatten(1, (len(self.config.future_offsets), -1))
         return Proposal(actions=end["action"], future=future)
 
     def _predict(self, backbone: Backbone, x: dict[str, Tensor], given: dict[str, Tensor], level: dict[str, Tensor],

@@ -141,6 +141,7 @@ class PixelLatents(Substrate):
         # the sign of an eigenvector is arbitrary: fix it, so that the same frames give the same code
         basis = basis * torch.where(basis.sum(0) < 0, -1.0, 1.0)
         scale = (variance + (self.config.floor * variance.sqrt().mean()) ** 2).sqrt().clamp(min=1e-6)
+        scale = scale * (variance / scale**2).mean().sqrt().clamp(min=1e-6)  # unit variance on average over the channels
         self.encoder.weight.copy_((basis / scale).T)
         self.encoder.bias.copy_(-(mean @ (basis / scale)))
         self.decoder.linear.weight.copy_(basis * scale)
