@@ -59,7 +59,7 @@ def tiny() -> Run:
         model=WorldActionModel.Config(
             substrate=FrozenFeatures.Config(encoder=SelfDistilled.Config(width=128, depth=4), grid=(4, 4)),
             backbone=JointEmbeddingPredictor.Config(width=192, depth=5, heads=4),
-            coupling=PostPredictionHead.Config(horizon=96, future_offsets=(24, 48, 72, 96), head=HeadSize(width=192, depth=5), steps=4),
+            coupling=PostPredictionHead.Config(horizon=96, future_offsets=(48, 96), head=HeadSize(width=192, depth=5), steps=4),
             regime=OpenLoop.Config(),
             text=HashedWords.Config()),
         training=Training(
