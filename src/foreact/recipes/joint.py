@@ -20,7 +20,7 @@ from foreact.nets.text import HashedWords
 from foreact.recipes.recipe import Card, Recipe
 from foreact.regimes.chunked import Chunked
 from foreact.substrates.pixel_latents import PixelLatents
-from foreact.training.run import Average, Optimiser, Run, Schedule, Stage, SubstrateFit, Training, WindowSettings
+from foreact.training.run import Average, Optimiser, Run, Schedule, Stage, SubstrateFit, Training, Validation, WindowSettings
 
 __all__ = ["RECIPE"]
 
@@ -71,7 +71,7 @@ def tiny() -> Run:
             stages=(Stage(name="video", train=("video",), steps=50), Stage(name="joint", train=("video", "action"), steps=950)),
             batch_size=32, optimiser=Optimiser(learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=0.05),
             schedule=Schedule(warmup_steps=50), average=Average(decay=0.99), substrate=SubstrateFit(steps=200, batch_size=48),
-            precision="bf16"),
+            precision="bf16", validation=Validation(every_steps=100)),
         windows=WindowSettings(image_size=(64, 64)))
 
 
