@@ -49,8 +49,11 @@ class VideoCodec:
         if self.codec == "av1":
             return {"crf": str(self.crf), "preset": self.preset or "8",
                     "svtav1-params": f"pred-struct=1:lp={self.threads}:scd=0"}
+        # Left alone, x264 chooses among algorithms by the instructions of the processor, and their decisions differ:
+        # the same pictures would make other bytes on another machine.
         return {"crf": str(self.crf), "preset": self.preset or "fast",
-                "x264-params": f"scenecut=0:bframes=0:keyint={self.keyframe_every}:min-keyint={self.keyframe_every}"}
+                "x264-params": f"scenecut=0:bframes=0:keyint={self.keyframe_every}:min-keyint={self.keyframe_every}"
+                               ":cpu-independent=1"}
 
 
 def exact_rate(fps: float) -> Fraction:
