@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from foreact.contract.config import Buildable, Config
+from foreact.contract.errors import ConfigError
 from foreact.contract.layout import Layout, Position
 from foreact.contract.specs import ObservationSpec
 
@@ -196,6 +198,11 @@ class Coupling(nn.Module, Buildable, ABC):
 
         horizon: int
         future_offsets: tuple[int, ...]
+
+        def __post_init__(self) -> None:
+            if any(b <= a for a, b in pairwise((0, *self.future_offsets))):
+                raise ConfigError("future offsets must rise from above zero", where="model.coupling.future_offsets",
+                                  found=self.future_offsets, accepted="for instance (8, 16)")
 
         def layout(self, dimensions: Dimensions) -> Layout:
             """The streams, as plain data."""

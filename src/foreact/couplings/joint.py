@@ -55,9 +55,7 @@ class JointGeneration(Coupling):
         solver: Solver = "euler"
 
         def __post_init__(self) -> None:
-            if any(b <= a for a, b in zip((0, *self.future_offsets), self.future_offsets, strict=False)):
-                raise ConfigError("future offsets must rise from above zero", where="model.coupling.future_offsets",
-                                  found=self.future_offsets, accepted="for instance (8, 16)")
+            super().__post_init__()
             if self.steps < 1 or self.horizon < 1:
                 raise ConfigError("horizon and steps must be at least 1", where="model.coupling",
                                   found=f"horizon = {self.horizon}, steps = {self.steps}")
@@ -65,12 +63,7 @@ class JointGeneration(Coupling):
         def layout(self, dimensions: Dimensions) -> Layout:
             # one unit of rotary time is one imagined frame, or a whole chunk where nothing is imagined
             unit = self.future_offsets[0] if self.future_offsets else self.horizon
-            cameras, rows, columns = dimensions.form.grid
-
-            def frame(time: float) -> tuple[tuple[float, float, float], ...]:
-                return tuple((time, float(r), float(c + camera * columns))
-                             for camera in range(cameras) for r in range(rows) for c in range(columns))
-
+            frame = dimensions.form.positions
             shared = {"noise": "joint"} if self.levels == "shared" else {}
             streams = [Stream(name="frame", channels=dimensions.form.channels, expert="video", positions=frame(0.0))]
             if self.future_offsets:

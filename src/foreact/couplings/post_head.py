@@ -54,9 +54,7 @@ class PostPredictionHead(Coupling):
         solver: Solver = "euler"
 
         def __post_init__(self) -> None:
-            if any(b <= a for a, b in zip((0, *self.future_offsets), self.future_offsets, strict=False)):
-                raise ConfigError("future offsets must rise from above zero", where="model.coupling.future_offsets",
-                                  found=self.future_offsets, accepted="for instance (24, 48, 72, 96)")
+            super().__post_init__()
             if self.steps < 1 or self.horizon < 1 or self.horizon % self.head.steps_per_token:
                 raise ConfigError("steps must be at least 1 and the horizon a multiple of the head's steps per token",
                                   where="model.coupling",
