@@ -131,6 +131,9 @@ class Processes:
             process.terminate()
         for process in self._processes:
             process.join(timeout=10)
+            if process.is_alive():  # on a busy machine the graphics library can take its time to let go
+                process.kill()
+                process.join()
             process.close()
         for channel in (self._jobs, self._results):
             channel.cancel_join_thread()
