@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from foreact.contract.errors import ForeactError, MissingExtraError
 from foreact.envs.metaworld import MetaWorld
+from foreact.evaluation.ending import end
 
 __all__ = ["InProcess", "Job", "Make", "OverRay", "Place", "Processes"]
 
@@ -127,17 +128,7 @@ class Processes:
             return Job(*job), content
 
     def close(self) -> None:
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            process.join(timeout=10)
-            if process.is_alive():  # on a busy machine the graphics library can take its time to let go
-                process.kill()
-                process.join()
-            process.close()
-        for channel in (self._jobs, self._results):
-            channel.cancel_join_thread()
-            channel.close()
+        end(self._processes, (self._jobs, self._results))
 
 
 def _serve(make: Make, jobs: Any, results: Any) -> None:

@@ -21,6 +21,7 @@ import torch
 from foreact.contract.config import decode, encode
 from foreact.contract.errors import ForeactError, MissingExtraError
 from foreact.evaluation.controller import Controller
+from foreact.evaluation.ending import end
 from foreact.evaluation.rollout import EpisodeRecord, Finished, roll
 from foreact.evaluation.slots import Episode, SlotRules, vector
 from foreact.evaluation.sources import ControlSource, ModelSource, Source
@@ -87,14 +88,7 @@ def in_processes(source: Source, rules: SlotRules, episodes: Sequence[Episode], 
         for process in processes:
             process.join(timeout=10)
     finally:
-        for process in processes:
-            if process.is_alive():
-                process.terminate()
-            process.join(timeout=10)
-            process.close()
-        for channel in (tasks, results):
-            channel.cancel_join_thread()
-            channel.close()
+        end(processes, (tasks, results))
 
 
 def _serve(source: Source, rules: SlotRules, envs: int, lanes: int, first: Episode, tasks: Any, results: Any) -> None:
