@@ -122,7 +122,11 @@ class PixelLatents(Substrate):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self._fit_code(stream)
-            held_out = next(stream)
+            held_out = next(stream, None)
+            if held_out is None:
+                raise TrainingError("too few batches to fit the substrate on", where="model.substrate",
+                                    found=f"{_MOMENT_BATCHES} or fewer", accepted=f"steps + {_MOMENT_BATCHES + 1}",
+                                    next_step="give more batches, repeating frames where the dataset is small")
             linear = self._psnr(held_out)
             self._fit_decoder(stream, steps)
         return {"psnr_linear_db": linear, "psnr_db": self._psnr(held_out)}
