@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-pipe")
 
+PATIENCE = 90.0
 WIRE = """import fcntl, os, sys
 high = [fcntl.fcntl(int(descriptor), fcntl.F_DUPFD, 10) for descriptor in sys.argv[1:3]]
 os.dup2(high[0], 3)
@@ -67,6 +69,8 @@ class Browser:
 
     def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
+            ready, _, _ = select.select([self._in], [], [], PATIENCE)
+            assert ready, f"the browser said nothing for {PATIENCE} s"
             data = os.read(self._in, 1 << 20)
             assert data, "the browser went away"
             self._buffer += data
@@ -103,8 +107,12 @@ class Browser:
         path.write_bytes(base64.b64decode(answer["data"]))
 
     def close(self) -> None:
-        self._session = None
-        self._send("Browser.close")
-        self._process.wait(20)
+        """Asked to end without waiting for an answer, which a browser that is ending may never give; then ended."""
+        os.write(self._out, json.dumps({"id": self._count + 1, "method": "Browser.close"}).encode() + b"\0")
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         os.close(self._in)
         os.close(self._out)
