@@ -69,12 +69,21 @@ def _rows(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _groups(result: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    plain = {key: value for key, value in result.items() if not isinstance(value, Mapping)}
+    """Every mapping of plain values with its path; a row of a list is named by its words."""
+    plain = {key: value for key, value in result.items() if not isinstance(value, Mapping) and not _is_rows(value)}
     if plain:
         yield prefix or "setting", plain
     for key, value in result.items():
         if isinstance(value, Mapping):
             yield from _groups(value, f"{prefix}, {key}" if prefix else key)
+        elif _is_rows(value):
+            for row in value:
+                words = ", ".join(item for item in row.values() if isinstance(item, str))
+                yield words, {name: item for name, item in row.items() if not isinstance(item, str)}
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, Mapping) for row in value)
 
 
 def _said(value: Any) -> str:
