@@ -5,7 +5,7 @@ LeRobot files from before August 2026 average the quantiles of episodes and over
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -80,15 +80,6 @@ def pooled_histogram_statistics(parts: Iterable[tuple[Histogram, int]]) -> Stati
     """The statistics of all pictures of all parts together."""
     counted = list(parts)
     return histogram_statistics(np.sum([h for h, _ in counted], axis=0), sum(n for _, n in counted))
-
-
-def dataset_statistics(columns: Mapping[str, np.ndarray], rows: np.ndarray | None = None,
-                       keys: Sequence[str] | None = None) -> dict[str, Statistics]:
-    """`array_statistics` of the chosen columns over the chosen rows (None: all), ready for normalisation.
-
-    Give the rows of the training episodes, so that nothing of the held-out ones reaches the model.
-    """
-    return {key: array_statistics(columns[key] if rows is None else columns[key][rows]) for key in keys or columns}
 
 
 def statistics_to_json(statistics: Mapping[str, Statistics]) -> dict[str, dict[str, object]]:

@@ -92,10 +92,6 @@ class DatasetWriter:
         shutil.rmtree(self._work, ignore_errors=True)
         return self.path
 
-    def discard(self) -> None:
-        """Delete what was collected so far."""
-        shutil.rmtree(self._work, ignore_errors=True)
-
     def __enter__(self) -> DatasetWriter:
         return self
 
