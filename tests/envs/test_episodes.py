@@ -5,6 +5,7 @@ import pytest
 
 from foreact.contract.errors import ConfigError, SpecError
 from foreact.envs.annotations import Annotations
+from foreact.envs.cameras import Pose, project
 from foreact.envs.episodes import Expert, demonstrate, draw, record, render_conditions
 from foreact.envs.metaworld import MetaWorld
 from foreact.envs.semantics import CLASSES
@@ -124,3 +125,15 @@ def test_failures_are_not_drawn_unless_wanted():
 def test_bad_experts_are_refused(settings):
     with pytest.raises(ConfigError, match="out of range"):
         Expert(**settings)
+
+
+def test_tracked_points_are_those_that_the_calibrated_camera_sees(env):
+    """The same points in the world and in the picture agree through the calibration that the spec carries."""
+    camera = env.specs[0].camera("scene").calibration
+    recorded = record(env, 2, CLEAN_EXPERT)
+    notes = draw(env, recorded, "clean", Annotations(tracks=True)).annotations
+    pose = Pose(*(np.array(v) for v in (camera.position, camera.forward, camera.up)), camera.fovy)
+    pixels, _ = project(pose, notes["points"][5, :, :3].astype(np.float64), height=32, width=32)
+    assert np.allclose(pixels, notes["tracks.scene"][5, :, :2], atol=1e-3)
+    assert set(np.unique(notes["points"][..., 3])) <= {0.0, 1.0}
+    assert env.specs[0].camera("gripper").calibration is None

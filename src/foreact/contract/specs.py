@@ -11,7 +11,17 @@ from typing import Literal
 
 from foreact.contract.errors import SpecError
 
-__all__ = ["ActionSpec", "CameraSpec", "GripperConvention", "ObservationSpec", "StateSpec", "require_equal"]
+__all__ = ["ActionSpec", "Calibration", "CameraSpec", "GripperConvention", "ObservationSpec", "StateSpec", "require_equal"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Where a camera that never moves stands: position in m, unit vectors in the robot's world, vertical field of view in degrees."""
+
+    position: tuple[float, float, float]
+    forward: tuple[float, float, float]
+    up: tuple[float, float, float]
+    fovy: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +31,7 @@ class CameraSpec:
     name: str
     height: int
     width: int
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +60,8 @@ class ActionSpec:
     """One control step. `low`/`high` bound what the robot accepts; outside them is an error, not a clip.
 
     `reference` says whether entries are absolute targets or deltas to the present; `frame` says of what.
-    `rate_hz` is control steps per second.
+    `rate_hz` is control steps per second. `unit_metres`: how far 1.0 of a translation moves its frame, where the controller
+    says so; a model without action labels turns motion into commands by it.
     """
 
     names: tuple[str, ...]
@@ -60,6 +72,7 @@ class ActionSpec:
     frame: Literal["end-effector", "joint", "base"]
     rotation: Literal["none", "euler-xyz", "axis-angle", "quaternion-wxyz", "6d"] = "none"
     gripper: GripperConvention | None = None
+    unit_metres: float | None = None
 
     def __post_init__(self) -> None:
         if not len(self.names) == len(self.low) == len(self.high):

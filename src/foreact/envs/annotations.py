@@ -45,7 +45,8 @@ class Annotator:
 
     Names: `depth.<camera>` float32 (height, width), infinity where nothing is; `segmentation.<camera>` uint8
     (height, width); `contacts` float32 (2,): number of contacts between hand and objects, and their summed normal force
-    in N; `tracks.<camera>` float32 (points, 3): column, row, and 1 where seen or 0 where not.
+    in N; `tracks.<camera>` float32 (points, 3): column, row, and 1 where seen or 0 where not; `points` float32 (points, 4):
+    the same points in the world in m, and 1 on the hand or 0 on an object.
     """
 
     def __init__(self, env: MetaWorld, wanted: Annotations) -> None:
@@ -81,6 +82,9 @@ class Annotator:
                 found[f"segmentation.{camera}"] = classes_of(self._model, self._env.draw_geoms(camera))
             if self._wanted.tracks and depth is not None:
                 found[f"tracks.{camera}"] = self._tracks(camera, depth)
+        if self._wanted.tracks:
+            on_hand = self._classes[self._geoms] == HAND
+            found["points"] = np.concatenate([self._points(), on_hand[:, None]], axis=1).astype(np.float32)
         return found
 
     def _choose(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -113,10 +117,13 @@ class Annotator:
             return np.array([*(size[0] * around), size[1] * draw.uniform(-1, 1)])
         return direction * (size if kind == kinds.mjGEOM_ELLIPSOID else size[0])
 
+    def _points(self) -> NDArray[np.float64]:
+        turn = self._data.geom_xmat[self._geoms].reshape(-1, 3, 3)
+        return self._data.geom_xpos[self._geoms] + np.einsum("nij,nj->ni", turn, self._offsets)
+
     def _tracks(self, camera: str, depth: NDArray[np.float32]) -> NDArray[np.float32]:
         height, width = depth.shape
-        turn = self._data.geom_xmat[self._geoms].reshape(-1, 3, 3)
-        points = self._data.geom_xpos[self._geoms] + np.einsum("nij,nj->ni", turn, self._offsets)
+        points = self._points()
         pixels, distance = project(self._env.pose(camera), points, height=height, width=width)
         column, row = np.floor(pixels).astype(np.int64).T
         inside = (distance > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)

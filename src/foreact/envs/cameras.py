@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Camera", "Fixed", "Mounted", "Pose", "project"]
+from foreact.contract.specs import Calibration
+
+__all__ = ["Camera", "Fixed", "Mounted", "Pose", "calibration", "project"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Fixed:
     target: tuple[float, float, float]
     fovy: float = 45.0
 
-    def pose(self, model: Any, data: Any) -> Pose:
+    def pose(self, model: Any = None, data: Any = None) -> Pose:
         forward = np.subtract(self.target, self.position)
         forward = forward / np.linalg.norm(forward)
         right = np.cross(forward, (0.0, 0.0, 1.0))
@@ -72,6 +74,15 @@ class Mounted:
 
 
 Camera = Fixed | Mounted
+
+
+def calibration(camera: Camera) -> Calibration | None:
+    """What is known of a camera beforehand: all of one that stands still, nothing of one that rides."""
+    if not isinstance(camera, Fixed):
+        return None
+    pose = camera.pose()
+    position, forward, up = (tuple(round(float(x), 9) for x in v) for v in (pose.position, pose.forward, pose.up))
+    return Calibration(position=position, forward=forward, up=up, fovy=pose.fovy)
 
 
 def project(pose: Pose, points: NDArray[np.float64], *, height: int, width: int) -> tuple[NDArray, NDArray]:

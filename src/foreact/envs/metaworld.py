@@ -23,7 +23,7 @@ from foreact.contract.errors import ConfigError, SpecError, nearest
 from foreact.contract.specs import ActionSpec, CameraSpec, GripperConvention, ObservationSpec, StateSpec
 from foreact.envs.backends import backend_name, family
 from foreact.envs.base import Advance, Condition, Environment, Observation, Snapshot, check_action
-from foreact.envs.cameras import Camera, Fixed, Mounted, Pose
+from foreact.envs.cameras import Camera, Fixed, Mounted, Pose, calibration
 from foreact.envs.instructions import INSTRUCTIONS, INSTRUCTIONS_VERSION
 from foreact.envs.randomisation import Strength, Wardrobe
 from foreact.envs.rendering import Painter, painter
@@ -49,7 +49,7 @@ angle. The others ship with Meta-World; those that it draws upside down are turn
 _RATE_HZ = 80.0
 _GOAL_GROUP = 5
 _ACTION = ActionSpec(names=("x", "y", "z", "gripper"), low=(-1.0,) * 4, high=(1.0,) * 4, rate_hz=_RATE_HZ,
-                     reference="delta", frame="base", gripper=GripperConvention(index=3, open=-1.0, closed=1.0))
+                     reference="delta", frame="base", gripper=GripperConvention(index=3, open=-1.0, closed=1.0), unit_metres=0.01)
 _STATE = StateSpec(names=("hand_x", "hand_y", "hand_z", "gripper_opening"), units=("m", "m", "m", "fraction of 0.1 m"))
 
 
@@ -114,7 +114,8 @@ class MetaWorld(Environment, Buildable):
     @staticmethod
     def describe(config: Config) -> tuple[ObservationSpec, ActionSpec]:
         """The specs of an environment that need not be built."""
-        cameras = tuple(CameraSpec(name=name, height=config.size, width=config.size) for name in config.cameras)
+        cameras = tuple(CameraSpec(name=name, height=config.size, width=config.size, calibration=calibration(CAMERAS[name]))
+                        for name in config.cameras)
         return ObservationSpec(cameras=cameras, state=_STATE, rate_hz=_RATE_HZ), _ACTION
 
     @property

@@ -74,6 +74,8 @@ class CollectConfig:
         wanted, names = self.annotations, ["height", "width", "channels"]
         if wanted.contacts:
             extra["annotation.contacts"] = Feature(dtype="float32", shape=(2,), names=["count", "force_newton"])
+        if wanted.tracks:
+            extra["annotation.points"] = Feature(dtype="float32", shape=(wanted.points, 4))
         for camera in self.cameras:
             if wanted.depth:  # 16-bit millimetres, 0 where nothing is
                 extra[f"annotation.depth.{camera}"] = Feature(dtype="image", shape=(*size, 1), names=names)

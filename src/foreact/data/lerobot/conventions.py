@@ -11,11 +11,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from foreact.contract.errors import SpecError
-from foreact.contract.specs import ActionSpec, CameraSpec, GripperConvention, ObservationSpec, StateSpec
+from foreact.contract.specs import ActionSpec, Calibration, CameraSpec, GripperConvention, ObservationSpec, StateSpec
 from foreact.data.lerobot.layout import CAMERA_PREFIX, Feature, camera_name, read_json
 
 __all__ = ["Specs", "StatedConventions", "derive_specs", "read_specs", "standard_features", "write_specs"]
@@ -67,6 +68,13 @@ def write_specs(meta: Path, specs: Specs) -> None:
     (meta / FILE).write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def _camera(value: dict[str, Any]) -> CameraSpec:
+    calibration = value.pop("calibration", None)
+    if calibration is not None:
+        calibration = Calibration(**{name: tuple(v) if isinstance(v, list) else v for name, v in calibration.items()})
+    return CameraSpec(calibration=calibration, **value)
+
+
 def read_specs(meta: Path) -> Specs | None:
     """The specs in `foreact.json`, or None where the dataset has no such file."""
     path = meta / FILE
@@ -77,7 +85,7 @@ def read_specs(meta: Path) -> Specs | None:
         raise SpecError("unknown format", where=f"{path}: format", found=value.get("format"), accepted=FORMAT)
     try:
         observation, action = dict(value["observation"]), dict(value["action"])
-        cameras = tuple(CameraSpec(**camera) for camera in observation.pop("cameras"))
+        cameras = tuple(_camera(camera) for camera in observation.pop("cameras"))
         state = {name: tuple(entries) for name, entries in observation.pop("state").items()}
         observation["notes"] = tuple(observation.get("notes", ()))
         gripper = action.pop("gripper", None)
