@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import torch
 
-from foreact.backbones import JointEmbeddingPredictor, MixtureOfTransformers
+from foreact.backbones import DiffusionTransformer, JointEmbeddingPredictor, MixtureOfTransformers
 from foreact.backbones.mixture import ExpertSize
 from foreact.contract.axes import Encoded
 from foreact.contract.context import Window, fake_window
 from foreact.contract.specs import ActionSpec, CameraSpec, ObservationSpec, StateSpec
-from foreact.couplings import JointGeneration, PostPredictionHead
+from foreact.couplings import Denoised, JointGeneration, PostPredictionHead
 from foreact.model import WorldActionModel
-from foreact.nets.action_head import HeadSize
+from foreact.nets.action_expert import ActionExpert
 from foreact.nets.text import HashedWords
 from foreact.regimes import Chunked, OpenLoop
 from foreact.substrates import FrozenFeatures, PixelLatents, SelfDistilled
@@ -32,21 +32,35 @@ SUBSTRATES = {
 BACKBONES = {
     "MixtureOfTransformers": MixtureOfTransformers.Config(depth=2, heads=2, head_dim=8, experts=(
         ExpertSize(name="video", width=24, expansion=2), ExpertSize(name="action", width=16, expansion=2))),
+    "DiffusionTransformer": DiffusionTransformer.Config(width=24, depth=2, heads=2, head_dim=8, expansion=2),
     "JointEmbeddingPredictor": JointEmbeddingPredictor.Config(width=16, depth=2, heads=2, expansion=2),
 }
+_HEAD = ActionExpert.Config(width=16, depth=2, heads=2, expansion=2, steps_per_token=2, steps=3)
 COUPLINGS = {
     "JointGeneration": JointGeneration.Config(horizon=8, future_offsets=(4, 8), steps=3),
-    "PostPredictionHead": PostPredictionHead.Config(horizon=8, future_offsets=(4, 8), steps=3,
-                                                    head=HeadSize(width=16, depth=2, heads=2, expansion=2, steps_per_token=2)),
+    "PostPredictionHead": PostPredictionHead.Config(horizon=8, future_offsets=(4, 8), head=_HEAD),
+    "PostPredictionHead:denoised": PostPredictionHead.Config(horizon=8, future_offsets=(4, 8), head=_HEAD, learns_on="true",
+                                                             imagination=Denoised.Config(steps=3)),
+    "PostPredictionHead:tapped": PostPredictionHead.Config(horizon=8, future_offsets=(4, 8), head=_HEAD, reads="taps",
+                                                           imagination=Denoised.Config(steps=3, stop_after=1)),
 }
+"""A class may come in several variants, told apart by what follows the colon."""
 REGIMES = {"Chunked": Chunked.Config(replan=3), "OpenLoop": OpenLoop.Config()}
-FITTING = {"JointGeneration": "MixtureOfTransformers", "PostPredictionHead": "JointEmbeddingPredictor"}
+FITTING = {"JointGeneration": "MixtureOfTransformers", "PostPredictionHead": "JointEmbeddingPredictor",
+           "PostPredictionHead:denoised": "DiffusionTransformer", "PostPredictionHead:tapped": "DiffusionTransformer"}
+
+
+def classes(members: dict[str, object]) -> set[str]:
+    """The classes that members are of."""
+    return {name.partition(":")[0] for name in members}
 
 
 def config(coupling: str, substrate: str = "PixelLatents", regime: str = "Chunked") -> WorldActionModel.Config:
     """A whole model around a coupling, with a backbone that fits it."""
-    return WorldActionModel.Config(substrate=SUBSTRATES[substrate], backbone=BACKBONES[FITTING[coupling]], coupling=COUPLINGS[coupling],
-                                   regime=REGIMES[regime], text=HashedWords.Config(width=8, buckets=32, words=8))
+    chosen = SUBSTRATES[substrate]
+    return WorldActionModel.Config(
+        substrate=chosen, view=None if type(chosen).owner.per_frame else SUBSTRATES["PixelLatents"], backbone=BACKBONES[FITTING[coupling]],
+        coupling=COUPLINGS[coupling], regime=REGIMES[regime], text=HashedWords.Config(width=8, buckets=32, words=8))
 
 
 def build(config: WorldActionModel.Config, seed: int = 0) -> WorldActionModel:
@@ -55,8 +69,9 @@ def build(config: WorldActionModel.Config, seed: int = 0) -> WorldActionModel:
 
 
 def window(config: WorldActionModel.Config, *, batch: int = 4, seed: int = 0) -> Window:
-    return fake_window(OBSERVATION, ACTION, horizon=config.coupling.horizon, future_offsets=config.coupling.future_offsets, batch=batch,
-                       seed=seed)
+    coupling = config.coupling
+    return fake_window(OBSERVATION, ACTION, horizon=coupling.horizon, future_offsets=coupling.future_offsets, batch=batch, seed=seed,
+                       history=coupling.history, past=coupling.past_actions, annotations=config.needs(OBSERVATION))
 
 
 def alive(config: WorldActionModel.Config, seed: int = 0) -> WorldActionModel:
@@ -75,4 +90,5 @@ def losses(model: WorldActionModel, window: Window, train: tuple[str, ...] = ("v
 
 def first(encoded: Encoded, count: int) -> Encoded:
     """The first elements of a batch."""
-    return replace(encoded, **{n: v[:count] for n, v in vars(encoded).items() if isinstance(v, torch.Tensor)})
+    cut = {n: v[:count] for n, v in vars(encoded).items() if isinstance(v, torch.Tensor)}
+    return replace(encoded, future={n: v[:count] for n, v in encoded.future.items()}, **cut)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -16,15 +16,26 @@ import torch
 from torch import Tensor, nn
 
 from foreact import backbones, couplings, regimes, substrates  # noqa: F401  every member is known by name wherever a model is
-from foreact.contract.axes import Backbone, Coupling, Dimensions, Encoded, Noise, Regime, SeededNoise, Substrate
+from foreact.contract.axes import Backbone, Coupling, Dimensions, Encoded, Noise, Reader, Regime, SeededNoise, Session, Substrate
 from foreact.contract.config import Buildable, Config, registered
 from foreact.contract.context import Context, Cost, Future, Plan, Window
-from foreact.contract.errors import MisfitError
+from foreact.contract.errors import ConfigError, MisfitError
 from foreact.contract.normalisation import FeatureStatistics, Scaler, ScalingMethod
 from foreact.contract.specs import ActionSpec, ObservationSpec
 from foreact.nets.text import TextEncoder
 
-__all__ = ["WorldActionModel"]
+__all__ = ["Part", "Through", "WorldActionModel"]
+
+MAIN = "video"
+Through = Callable[[str, Tensor, Tensor | None], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A further part of the future beside the main one, in a substrate of its own: a joint substrate of the survey."""
+
+    name: str
+    substrate: Substrate.Config
 
 
 class WorldActionModel(nn.Module, Buildable):
@@ -32,36 +43,94 @@ class WorldActionModel(nn.Module, Buildable):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Config):
-        """`build(observation, action)` checks that the four parts fit, then allocates."""
+        """`build(observation, action)` checks that the four parts fit, then allocates.
+
+        beside: further parts of the future. view: what the present is seen through; None for the substrate itself, which must
+        then be per frame.
+        """
 
         substrate: Substrate.Config
         backbone: Backbone.Config
         coupling: Coupling.Config
         regime: Regime.Config
         text: TextEncoder.Config
+        beside: tuple[Part, ...] = ()
+        view: Substrate.Config | None = None
         state_scaling: ScalingMethod = "mean-std"
         action_scaling: ScalingMethod = "mean-std"
 
+        @property
+        def parts(self) -> dict[str, Substrate.Config]:
+            """The substrate of each part of the future, the main one first."""
+            return {MAIN: self.substrate} | {part.name: part.substrate for part in self.beside}
+
+        @property
+        def seen_through(self) -> Substrate.Config:
+            """The substrate in which the present is seen."""
+            return self.view or self.substrate
+
+        def needs(self, observation: ObservationSpec) -> tuple[str, ...]:
+            """Annotations that training reads, each once."""
+            return tuple(dict.fromkeys(name for part in self.parts.values() for name in part.needs(observation)))
+
         def dimensions(self, observation: ObservationSpec, action: ActionSpec) -> Dimensions:
-            return Dimensions(form=self.substrate.form(observation), state=observation.state.size, action=action.size,
-                              text=self.text.channels)
+            experts = {}
+            for expert in ("video", "action"):
+                try:
+                    experts[expert] = self.backbone.hidden(expert)
+                except KeyError:
+                    continue
+            return Dimensions(
+                view=self.seen_through.form(observation), forms={name: part.form(observation) for name, part in self.parts.items()},
+                in_view=frozenset(name for name, part in self.parts.items() if part == self.seen_through),
+                state=observation.state.size, action=action.size, text=self.text.channels, hidden=experts, layers=self.backbone.layers(),
+                observation=observation, actions=action)
 
         def check(self, observation: ObservationSpec, action: ActionSpec) -> None:
             """Raise `MisfitError` where two parts do not fit."""
+            names = [MAIN, *(part.name for part in self.beside)]
+            if len(set(names)) != len(names) or {"frame", "state", "action", "tap", "view"} & set(names):
+                raise ConfigError("each part of the future has a name of its own", where="model.beside", found=names,
+                                  accepted="names other than video, frame, state, action, tap and view")
+            self._check_backbone()
+            self._check_view()
+            self._check_regime()
+            self.coupling.layout(self.dimensions(observation, action))
+
+        def _check_backbone(self) -> None:
             backbone, coupling = type(self.backbone).owner, type(self.coupling).owner
-            lacking = coupling.requires - backbone.provides
-            if lacking:
-                fitting = [n for n, c in registered(Backbone.Config).items() if coupling.requires <= c.owner.provides]
+            required = self.coupling.requires()
+            if required - backbone.provides:
+                fitting = [n for n, c in registered(Backbone.Config).items() if required <= c.owner.provides]
                 raise MisfitError(f"coupling {coupling.__name__} and backbone {backbone.__name__} do not fit", where="model.backbone",
-                                  found=f"{coupling.__name__} requires {', '.join(sorted(coupling.requires))}; {backbone.__name__} "
+                                  found=f"{coupling.__name__} requires {', '.join(sorted(required))}; {backbone.__name__} "
                                         f"provides {', '.join(sorted(backbone.provides))}",
                                   accepted=", ".join(fitting), next_step=f"model.backbone={fitting[0]}" if fitting else "")
+
+        def _check_view(self) -> None:
+            view = type(self.seen_through).owner
+            if not view.per_frame:
+                raise MisfitError("the present cannot be seen through this substrate", where="model.view", found=view.__name__,
+                                  accepted=", ".join(n for n, c in registered(Substrate.Config).items() if c.owner.per_frame),
+                                  next_step="model.view=PixelLatents")
+
+        def _check_regime(self) -> None:
+            regime, coupling = type(self.regime).owner, type(self.coupling).owner
             self.regime.check(self.coupling.horizon)
-            self.coupling.layout(self.dimensions(observation, action))
+            if regime.persistent and not coupling.persistent:
+                raise MisfitError(f"regime {regime.__name__} and coupling {coupling.__name__} do not fit", where="model.regime",
+                                  found=f"{regime.__name__} carries a memory from call to call; {coupling.__name__} has none",
+                                  accepted=", ".join(n for n, c in registered(Regime.Config).items() if not c.owner.persistent))
+            period = self.regime.period()
+            if self.coupling.history > 1 and period != self.coupling.history_stride:
+                raise MisfitError("the history is not what the regime looks at", where="model.coupling.history_stride",
+                                  found=f"observations {self.coupling.history_stride} steps apart; the regime calls every {period} steps",
+                                  accepted=period,
+                                  next_step=f"model.coupling.history_stride={period}" if period else "model.coupling.history=1")
 
         def without_future(self) -> WorldActionModel.Config:
             """The no-future baseline of this model: everything equal, nothing predicted but the action."""
-            return replace(self, coupling=self.coupling.without_future())
+            return replace(self, coupling=self.coupling.without_future(), beside=())
 
     def __init__(self, config: Config, observation: ObservationSpec, action: ActionSpec) -> None:
         config.check(observation, action)
@@ -69,6 +138,8 @@ class WorldActionModel(nn.Module, Buildable):
         self.config, self.observation, self.action = config, observation, action
         dimensions = config.dimensions(observation, action)
         self.substrate = config.substrate.build(observation)
+        self.beside = nn.ModuleDict({part.name: part.substrate.build(observation) for part in config.beside})
+        self.view = None if config.view is None else config.view.build(observation)
         self.text = config.text.build()
         self.backbone = config.backbone.build(config.coupling.layout(dimensions), self.text.channels)
         self.coupling = config.coupling.build(dimensions)
@@ -79,13 +150,30 @@ class WorldActionModel(nn.Module, Buildable):
     def device(self) -> torch.device:
         return self.action_scaler.scale.device
 
+    @property
+    def parts(self) -> dict[str, Substrate]:
+        """The substrate of each part of the future, the main one first."""
+        return {MAIN: self.substrate, **self.beside}
+
+    @property
+    def eye(self) -> Substrate:
+        """The substrate in which the present is seen."""
+        return self.substrate if self.view is None else self.view
+
+    @property
+    def substrates(self) -> dict[str, Substrate]:
+        """Everything that is fitted before the model and then frozen, by the name that its weights have."""
+        found = {"substrate": self.substrate, **{f"beside.{name}": part for name, part in self.beside.items()}}
+        return found if self.view is None else found | {"view": self.view}
+
     def fit_normalisation(self, state: FeatureStatistics, action: FeatureStatistics) -> None:
         self.state_scaler.fit(state, self.config.state_scaling)
         self.action_scaler.fit(action, self.config.action_scaling)
 
     def parameters_to_train(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Named parameters outside the substrate, which is learnt before and then frozen."""
-        return ((n, p) for n, p in self.named_parameters() if p.requires_grad and not n.startswith("substrate."))
+        """Named parameters outside the substrates, which are learnt before and then frozen."""
+        frozen = tuple(f"{name}." for name in self.substrates)
+        return ((n, p) for n, p in self.named_parameters() if p.requires_grad and not n.startswith(frozen))
 
     # --- training -----------------------------------------------------------------------------------------------------
 
@@ -93,46 +181,62 @@ class WorldActionModel(nn.Module, Buildable):
         """One scalar loss per stream that this stage trains; their weighted sum is what is minimised."""
         return self.coupling.losses(self.backbone, self.encode_window(window), train=train, generator=generator)
 
-    def encode_window(self, window: Window) -> Encoded:
-        future_count = len(window.future_offsets)
-        if window.encoded is not None:
-            values = window.encoded.float()
-        else:
-            frames = {name: torch.cat([images, window.future_images[name]], dim=1) if future_count else images
-                      for name, images in window.context.images.items()}
-            with torch.no_grad():
-                values = self.substrate.encode(frames)
-        split = values.shape[1] - future_count
+    def encode_window(self, window: Window, *, through: Through | None = None) -> Encoded:
+        """A window in the model's own units. `through`: see `plan`."""
+        stored = window.encoded
+        history = stored["view"].float() if "view" in stored else self.eye.encode(window.context.scene)
+        future = {}
+        if window.future_offsets:
+            lacking = [name for name in self.parts if name not in stored]
+            scene = window.scene if lacking else None
+            future = {name: stored[name].float() if name in stored else part.encode(scene)[:, 1:]
+                      for name, part in self.parts.items()}
+        executed = window.actions if window.executed is None else window.executed
         return replace(
-            self._encode_context(window.context, values[:, split - 1]),
-            future=values[:, split:] if future_count else None, future_is_pad=window.future_is_pad,
-            actions=self.action_scaler(window.actions), action_is_pad=window.action_is_pad, extras=window.extras)
+            self._encode_context(window.context, history, through),
+            future=future, future_is_pad=window.future_is_pad,
+            future_state=None if window.future_state is None else self.state_scaler(window.future_state),
+            actions=self.action_scaler(window.actions), executed=self.action_scaler(executed), action_is_pad=window.action_is_pad,
+            has_action=window.has_action, value=window.value, extras=window.extras)
 
-    def _encode_context(self, context: Context, frame: Tensor) -> Encoded:
+    def _encode_context(self, context: Context, history: Tensor, through: Through | None) -> Encoded:
         text, text_mask = self.text(context.instruction, device=self.device)
-        return Encoded(frame=frame, state=self.state_scaler(context.state[:, -1]), text=text, text_mask=text_mask)
+        states = self.state_scaler(context.state)
+        past = context.past_actions
+        parts = self.parts
+        plain = Reader(expose=lambda name, values: parts[name].expose(values))
+        return Encoded(
+            frame=history[:, -1], history=history, state=states[:, -1], states=states, text=text, text_mask=text_mask,
+            raw_state=context.state[:, -1], history_is_pad=context.history_is_pad,
+            past_actions=None if past is None else self.action_scaler(past), past_is_pad=context.past_is_pad,
+            reader=plain if through is None else replace(plain, through=through))
 
     # --- control ------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def plan(self, context: Context, *, noise: Noise | None = None) -> Plan:
+    def plan(self, context: Context, *, noise: Noise | None = None, session: Session | None = None, through: Through | None = None) -> Plan:
         """Propose a plan for each batch element; raises `SpecError` where the context is not what was trained on.
 
         noise: by default seeded with 0 for every element; pass `SeededNoise(seeds)` for independent draws.
+        session: the memory of the one episode that the context is of, from `coupling.begin()`.
+        through: what stands between the imagined future and the action, for a diagnosis; see `Reader`.
         """
         context.check(self.observation)
         start = time.perf_counter()
         with self._counting() as evaluations:
             context = context.to(self.device)
-            frame = self.substrate.encode({name: images[:, -1:] for name, images in context.images.items()})[:, 0]
-            proposal = self.coupling.propose(self.backbone, self._encode_context(context, frame),
+            history = self.eye.encode(context.scene)
+            proposal = self.coupling.propose(self.backbone, self._encode_context(context, history, through), session=session,
                                              noise=noise or SeededNoise([0] * context.batch, self.device))
         future = None
-        if proposal.future is not None:
-            future = Future(values=proposal.future, offsets=self.config.coupling.future_offsets,
-                            substrate=type(self.substrate).__name__)
+        if proposal.future:
+            future = Future(parts=proposal.future, offsets=self.config.coupling.future_offsets,
+                            substrates={name: type(self.parts[name]).__name__ for name in proposal.future})
+        candidates = proposal.candidates
+        if candidates is not None:
+            candidates = replace(candidates, actions=self.action_scaler.inverse(candidates.actions.float()))
         return Plan(actions=self.action_scaler.inverse(proposal.actions.float()), future=future, value=proposal.value,
-                    cost=Cost(evaluations=dict(evaluations), seconds=time.perf_counter() - start))
+                    candidates=candidates, cost=Cost(evaluations=dict(evaluations), seconds=time.perf_counter() - start))
 
     @contextmanager
     def _counting(self) -> Iterator[Mapping[str, int]]:
@@ -149,3 +253,4 @@ class WorldActionModel(nn.Module, Buildable):
         finally:
             for handle in handles:
                 handle.remove()
+

@@ -8,7 +8,8 @@ from foreact.contract.errors import ConfigError
 from foreact.couplings import JointGeneration
 from tiny_members import alive, config, window
 
-SMALL = Dimensions(form=SubstrateForm(grid=(1, 1, 1), channels=4), state=3, action=2, text=8)
+FORM = SubstrateForm(grid=(1, 1, 1), channels=4)
+SMALL = Dimensions(view=FORM, forms={"video": FORM}, state=3, action=2, text=8)
 
 
 def layout(**options):
@@ -45,7 +46,7 @@ def test_action_steps_and_frames_share_one_clock():
 
 def test_cameras_lie_side_by_side():
     form = SubstrateForm(grid=(2, 2, 2), channels=4)
-    stream = JointGeneration.Config().layout(Dimensions(form=form, state=3, action=2, text=8))["frame"]
+    stream = JointGeneration.Config().layout(Dimensions(view=form, forms={"video": form}, state=3, action=2, text=8))["frame"]
     assert stream.positions == form.positions(0.0)
     assert [(r, c) for _, r, c in stream.positions] == [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (0, 3), (1, 2), (1, 3)]
 
@@ -69,7 +70,7 @@ def test_cached_and_uncached_sampling_agree(solver, future):
     # the same sums over the same keys, blocked differently: float32 rounding carried through three steps, measured below 1e-5
     assert torch.allclose(one.actions, other.actions, atol=1e-4)
     if future:
-        assert torch.allclose(one.future, other.future, atol=1e-4)
+        assert torch.allclose(one.future["video"], other.future["video"], atol=1e-4)
 
 
 def test_the_action_uses_the_imagined_video():
@@ -83,7 +84,7 @@ def test_the_action_uses_the_imagined_video():
     with torch.no_grad():
         e = model.encode_window(window(model.config))
         one, other = (model.coupling.propose(model.backbone, e, noise=dream(factor)) for factor in (1.0, -1.0))
-    assert not torch.allclose(one.future, other.future, atol=1e-3)
+    assert not torch.allclose(one.future["video"], other.future["video"], atol=1e-3)
     assert not torch.allclose(one.actions, other.actions, atol=1e-3)
 
 
@@ -94,7 +95,7 @@ def test_the_video_does_not_use_the_action():
         e = model.encode_window(window(model.config))
         one = model.coupling.propose(model.backbone, e, noise=seeded)
         other = model.coupling.propose(model.backbone, e, noise=lambda n, shape: seeded(n, shape) * (-1.0 if n == "action" else 1.0))
-    assert torch.equal(one.future, other.future)
+    assert torch.equal(one.future["video"], other.future["video"])
     assert not torch.equal(one.actions, other.actions)
 
 

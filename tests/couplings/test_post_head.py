@@ -8,10 +8,12 @@ import torch
 from foreact.contract.axes import Dimensions, SeededNoise, SubstrateForm
 from foreact.contract.errors import ConfigError
 from foreact.couplings import PostPredictionHead
-from foreact.nets.action_head import HeadSize
-from tiny_members import alive, build, config, losses, window
+from foreact.nets.action_expert import ActionExpert
+from foreact.nets.head import Reading
+from tiny_members import ACTION, OBSERVATION, alive, build, config, losses, window
 
-SMALL = Dimensions(form=SubstrateForm(grid=(1, 1, 2), channels=4), state=3, action=2, text=8)
+FORM = SubstrateForm(grid=(1, 1, 2), channels=4)
+SMALL = Dimensions(view=FORM, forms={"video": FORM}, state=3, action=2, text=8)
 
 
 def test_who_sees_whom():
@@ -27,7 +29,7 @@ def test_before_training_the_future_is_the_present():
     model = build(config("PostPredictionHead"))
     with torch.no_grad():
         e = model.encode_window(window(model.config))
-        future = model.coupling.propose(model.backbone, e, noise=SeededNoise([0] * 4)).future
+        future = model.coupling.propose(model.backbone, e, noise=SeededNoise([0] * 4)).future["video"]
     assert torch.equal(future, e.frame[:, None].expand_as(future))
 
 
@@ -36,8 +38,8 @@ def test_the_loss_of_the_future_is_the_mean_square_of_its_error():
     w = window(model.config)
     with torch.no_grad():
         e = model.encode_window(w)
-        future = model.coupling.propose(model.backbone, e, noise=SeededNoise([0] * 4)).future
-        assert losses(model, w)["video"].item() == pytest.approx((future - e.future).square().mean().item(), rel=1e-5)
+        future = model.coupling.propose(model.backbone, e, noise=SeededNoise([0] * 4)).future["video"]
+        assert losses(model, w)["video"].item() == pytest.approx((future - e.future["video"]).square().mean().item(), rel=1e-5)
 
 
 def test_the_action_loss_ends_at_the_predicted_future():
@@ -49,17 +51,13 @@ def test_the_action_loss_ends_at_the_predicted_future():
 
 def test_the_action_uses_the_predicted_future():
     model = alive(config("PostPredictionHead"))
-    conditions = []
-    handle = model.coupling.head.register_forward_pre_hook(lambda module, args, kwargs: conditions.append(kwargs), with_kwargs=True)
     with torch.no_grad():
         e = model.encode_window(window(model.config))
         proposal = model.coupling.propose(model.backbone, e, noise=SeededNoise([1, 2, 3, 4]))
-        handle.remove()
-        assert all(torch.equal(c["future"], proposal.future) for c in conditions)
-        noise, sigma = torch.randn(4, 8, 2), torch.full((4,), 0.5)
-        one = model.coupling.head(noise, sigma, **conditions[0])
-        other = model.coupling.head(noise, sigma, **conditions[0] | {"future": torch.zeros_like(proposal.future)})
-        later = model.coupling.head(noise, sigma, **conditions[0] | {"future": proposal.future.flip(1)})
+        future, head = proposal.future["video"], model.coupling.head
+        one, other, later = (head.act(Reading(context=e, futures={"video": f}), noise=SeededNoise([1, 2, 3, 4]))
+                             for f in (future, torch.zeros_like(future), future.flip(1)))
+    assert torch.equal(one, proposal.actions), "the head reads the future that the plan shows"
     assert not torch.allclose(one, other, atol=1e-3)
     assert not torch.allclose(one, later, atol=1e-3), "the head must tell one offset from another"
 
@@ -69,14 +67,14 @@ def test_evaluations_are_counted_by_network():
     w = window(c)
     assert dict(build(c).plan(w.context).cost.evaluations) == {"backbone": 1, "coupling.head": 3}
     assert dict(build(c.without_future()).plan(w.context).cost.evaluations) == {"coupling.head": 3}
-    solver = replace(c, coupling=replace(c.coupling, solver="heun"))
+    solver = replace(c, coupling=replace(c.coupling, head=replace(c.coupling.head, solver="heun")))
     assert dict(build(solver).plan(w.context).cost.evaluations) == {"backbone": 1, "coupling.head": 5}
 
 
 def test_nonsense_is_refused():
     with pytest.raises(ConfigError, match="multiple of the head's steps per token"):
-        PostPredictionHead.Config(horizon=10, head=HeadSize(steps_per_token=4))
+        replace(config("PostPredictionHead"), coupling=PostPredictionHead.Config(horizon=10)).build(OBSERVATION, ACTION)
     with pytest.raises(ConfigError, match="future offsets must rise"):
         PostPredictionHead.Config(future_offsets=(0, 24))
     with pytest.raises(ConfigError, match="heads of even size"):
-        HeadSize(width=100, heads=3)
+        ActionExpert.Config(width=100, heads=3)

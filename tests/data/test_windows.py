@@ -48,7 +48,7 @@ def test_every_entry_is_what_the_definition_says(recorded, store, o, indices):
     for b, row in enumerate(indices):
         history, pads = brute_force(recorded, store, row, o.history)
         np.testing.assert_array_equal(window.context.state[b], state[history])
-        np.testing.assert_array_equal(window.extras["history_is_pad"][b], pads)
+        np.testing.assert_array_equal(window.context.history_is_pad[b], pads)
         future, future_pads = brute_force(recorded, store, row, o.future)
         np.testing.assert_array_equal(window.future_is_pad[b], np.array(future_pads, dtype=bool))
         steps, action_pads = brute_force(recorded, store, row, range(o.horizon))
@@ -61,8 +61,9 @@ def test_every_entry_is_what_the_definition_says(recorded, store, o, indices):
                 np.testing.assert_array_equal(window.future_images[camera][b, place], store.read(camera, np.array(r)))
         if o.past_actions:
             past, past_pads = brute_force(recorded, store, row, range(-o.past_actions, 0))
-            np.testing.assert_array_equal(window.context.past_actions[b], action[past])
-            np.testing.assert_array_equal(window.extras["past_action_is_pad"][b], past_pads)
+            np.testing.assert_array_equal(window.context.past_actions[b], np.where(np.array(past_pads)[:, None], 0, action[past]))
+            np.testing.assert_array_equal(window.context.past_is_pad[b], past_pads)
+        np.testing.assert_array_equal(window.future_state[b], state[future])
         assert window.context.instruction[b] == recorded.episodes[recorded.episode_of_row[row]].tasks[0]
     assert window.future_offsets == o.future and window.has_action.all()
 

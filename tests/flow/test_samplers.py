@@ -14,7 +14,7 @@ ORDERS = {"euler": 1, "heun": 2, "adams-bashforth": 2}
 
 def curved(state, sigma):
     """dx/dsigma = -2 sigma x, y' = cos(3 sigma) y: solved by exp(-sigma^2) and exp(sin(3 sigma) / 3)."""
-    return {"x": -2 * sigma * state["x"], "y": torch.cos(3 * sigma) * state["y"]}
+    return {"x": -2 * sigma["x"] * state["x"], "y": torch.cos(3 * sigma["y"]) * state["y"]}
 
 
 def error_of(solver, steps):
@@ -51,7 +51,7 @@ def test_evaluations_are_what_the_solver_promises(solver, evaluations):
     seen = []
 
     def velocity(state, sigma):
-        seen.append(float(sigma))
+        seen.append(float(sigma["x"]))
         return {"x": state["x"]}
 
     integrate(velocity, {"x": torch.ones(1)}, sigmas(5), solver=solver)
@@ -88,7 +88,7 @@ def same_levels(scheduler, steps):
 def test_euler_equals_diffusers(shift):
     x = torch.randn(64, generator=torch.Generator().manual_seed(0))
     levels = same_levels(FlowMatchEulerDiscreteScheduler(shift=shift), 10)
-    ours = integrate(lambda state, sigma: {"x": network(state["x"], sigma.float())}, {"x": x}, levels)["x"]
+    ours = integrate(lambda state, sigma: {"x": network(state["x"], sigma["x"].float())}, {"x": x}, levels)["x"]
     theirs = with_diffusers(FlowMatchEulerDiscreteScheduler(shift=shift), x, 10)
     # float32, ten steps: each rounds once in the update and once in timestep = sigma * 1000 / 1000
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
@@ -99,7 +99,22 @@ def test_heun_equals_diffusers():
     scheduler = FlowMatchHeunDiscreteScheduler(shift=3.0)
     scheduler.set_timesteps(10)
     levels = torch.cat([scheduler.sigmas[:1], scheduler.sigmas[1:-1:2], scheduler.sigmas[-1:]]).double()
-    ours = integrate(lambda state, sigma: {"x": network(state["x"], sigma.float())}, {"x": x}, levels, solver="heun")["x"]
+    ours = integrate(lambda state, sigma: {"x": network(state["x"], sigma["x"].float())}, {"x": x}, levels, solver="heun")["x"]
     theirs = with_diffusers(FlowMatchHeunDiscreteScheduler(shift=3.0), x, 10)
     # float32, nineteen evaluations, rounded as above
     torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("solver", ORDERS)
+def test_streams_walk_down_at_their_own_times(solver):
+    """One finished in the first half, one held at noise, one held at data: each moves where its level does and nowhere else."""
+    levels = {"early": torch.tensor([1.0, 0.5, 0.0, 0.0, 0.0]), "noise": torch.ones(5), "data": torch.zeros(5)}
+    start, seen = {name: torch.tensor([2.0]) for name in levels}, []
+
+    def velocity(state, sigma):
+        seen.append({name: float(value) for name, value in sigma.items()})
+        return {name: torch.tensor([3.0]) for name in state}
+
+    end = integrate(velocity, start, levels, solver=solver)
+    assert {name: value.item() for name, value in end.items()} == {"early": -1.0, "noise": 2.0, "data": 2.0}
+    assert {call["noise"] for call in seen} == {1.0} and {call["data"] for call in seen} == {0.0}

@@ -6,6 +6,7 @@ from safetensors.torch import load, save
 
 from foreact.contract.axes import Substrate
 from foreact.contract.config import registered
+from foreact.contract.context import Scene
 from foreact.contract.errors import MisfitError, SpecError
 from foreact.contract.specs import CameraSpec, ObservationSpec
 from tiny_members import OBSERVATION, SUBSTRATES
@@ -27,9 +28,13 @@ def frames(count, seed=0):
     return found
 
 
+def scene(count, seed=0):
+    return Scene(images={name: image[:, None] for name, image in frames(count, seed).items()})
+
+
 def batches(count=STEPS + 40):
     """More than any substrate reads."""
-    return (frames(12, seed=seed) for seed in range(count))
+    return (scene(12, seed=seed) for seed in range(count))
 
 
 def fitted(name, seed=0):
@@ -51,7 +56,7 @@ def test_every_registered_substrate_is_tested():
 
 def test_encoding_has_the_form_that_was_declared(substrate):
     images = {name: image.unflatten(0, (3, 4)) for name, image in frames(12).items()}
-    values = substrate.encode(images)
+    values = substrate.encode(Scene(images=images))
     assert values.shape == (3, 4, substrate.form.tokens, substrate.form.channels)
     assert values.dtype == torch.float32
     assert not values.requires_grad
@@ -60,18 +65,18 @@ def test_encoding_has_the_form_that_was_declared(substrate):
 
 
 def test_after_fitting_values_are_about_unit_size(substrate):
-    values = substrate.encode({name: image[:, None] for name, image in frames(64, seed=900).items()})
+    values = substrate.encode(scene(64, seed=900))
     assert values.mean().abs() < 0.5
     assert 0.3 < values.std() < 2
 
 
 def test_frames_are_encoded_one_by_one_and_camera_by_camera(substrate):
     images = {name: image[:, None] for name, image in frames(4).items()}
-    values = substrate.encode(images)
+    values = substrate.encode(Scene(images=images))
     # other batch sizes block the products differently: float32 rounding
-    assert torch.allclose(values[:1], substrate.encode({n: i[:1] for n, i in images.items()}), atol=1e-4)
+    assert torch.allclose(values[:1], substrate.encode(Scene(images={n: i[:1] for n, i in images.items()})), atol=1e-4)
     half = substrate.form.tokens // 2
-    changed = substrate.encode(images | {"hand": 255 - images["hand"]})
+    changed = substrate.encode(Scene(images=images | {"hand": 255 - images["hand"]}))
     assert torch.allclose(values[:, :, :half], changed[:, :, :half], atol=1e-4)
     assert not torch.allclose(values[:, :, half:], changed[:, :, half:], atol=1e-2)
 
@@ -93,25 +98,25 @@ def test_fitting_is_the_same_under_a_seed_and_leaves_the_callers_generator_alone
 def test_saved_and_loaded_it_encodes_the_same(substrate):
     other = substrate.config.build(OBSERVATION).eval()
     images = {n: i[:, None] for n, i in frames(3).items()}
-    assert not torch.equal(substrate.encode(images), other.encode(images))
+    assert not torch.equal(substrate.encode(Scene(images=images)), other.encode(Scene(images=images)))
     other.load_state_dict(load(save(substrate.state_dict())))
-    assert torch.equal(substrate.encode(images), other.encode(images))
+    assert torch.equal(substrate.encode(Scene(images=images)), other.encode(Scene(images=images)))
 
 
 def test_distance_is_zero_for_the_same_and_grows(substrate):
-    values = substrate.encode({n: i.unflatten(0, (2, 3)) for n, i in frames(6).items()})
+    values = substrate.encode(Scene(images={n: i.unflatten(0, (2, 3)) for n, i in frames(6).items()}))
     assert torch.equal(substrate.distance(values, values), torch.zeros(2, 3))
     assert torch.allclose(substrate.distance(values, values + 2), torch.full((2, 3), 4.0))
 
 
 def test_decoding_gives_images_or_says_that_there_are_none(substrate):
     images = {n: i[:, None] for n, i in frames(3).items()}
-    values = substrate.encode(images)
+    values = substrate.encode(Scene(images=images))
     if not type(substrate).decodable:
         with pytest.raises(SpecError, match="features have no decoder"):
-            substrate.decode(values)
+            substrate.decode(values, frames(3))
         return
-    seen = substrate.decode(values)
+    seen = substrate.decode(values, frames(3))
     assert {n: (i.shape, i.dtype) for n, i in seen.items()} == {n: (i.shape, i.dtype) for n, i in images.items()}
 
 

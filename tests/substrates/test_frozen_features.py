@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from foreact.contract.context import Scene
 from foreact.contract.errors import MisfitError, TrainingError
 from foreact.nets.augmentation import cropped, recoloured
 from foreact.nets.self_distilled import SelfDistilled, _balanced
@@ -19,6 +20,10 @@ def noise(count, seed):
     return {c.name: torch.randint(0, 256, (count, 3, c.height, c.width), generator=g, dtype=torch.uint8) for c in OBSERVATION.cameras}
 
 
+def scene(images):
+    return Scene(images={name: image[:, None] for name, image in images.items()})
+
+
 def test_a_collapsed_encoder_is_seen_in_the_measures():
     torch.manual_seed(0)
     sound, dead = CONFIG.build(OBSERVATION), CONFIG.build(OBSERVATION)
@@ -26,7 +31,7 @@ def test_a_collapsed_encoder_is_seen_in_the_measures():
         parameter.data.zero_()  # it no longer looks at the image
     for substrate in (sound, dead):
         substrate.encoder.fit = lambda images, steps, seed: None
-    good, bad = (s.fit((noise(16, i) for i in range(6)), steps=5, seed=0) for s in (sound, dead))
+    good, bad = (s.fit((scene(noise(16, i)) for i in range(6)), steps=5, seed=0) for s in (sound, dead))
     assert set(good) == set(bad) == {"variation", "effective_rank", "retrieval"}
     assert good["variation"] > 0.01 > bad["variation"]
     assert good["effective_rank"] > 2
@@ -38,8 +43,8 @@ def test_whitening_takes_the_place_away_and_decorrelates_channels():
     substrate = replace(CONFIG, floor=0.01).build(OBSERVATION)
     substrate.encoder.fit = lambda images, steps, seed: None
     seen = [noise(16, i) for i in range(6)]
-    substrate.fit(iter(seen), steps=5, seed=0)
-    values = torch.cat([substrate.encode({n: i[:, None] for n, i in batch.items()})[:, 0] for batch in seen[:5]])
+    substrate.fit(map(scene, seen), steps=5, seed=0)
+    values = torch.cat([substrate.encode(scene(batch))[:, 0] for batch in seen[:5]])
     assert torch.allclose(values.mean(dim=0), torch.zeros(8, 16), atol=1e-3)
     covariance = torch.cov(values.flatten(0, 1).T, correction=0)
     # a layer norm ends the encoder, so one direction never varies and is left at zero
@@ -51,7 +56,7 @@ def test_tokens_are_pooled_to_the_declared_grid():
     fine = replace(CONFIG, encoder=replace(CONFIG.encoder, patch=4), grid=(4, 4)).build(OBSERVATION).eval()
     coarse = replace(CONFIG, encoder=replace(CONFIG.encoder, patch=4), grid=(2, 2)).build(OBSERVATION).eval()
     coarse.encoder.load_state_dict(fine.encoder.state_dict())
-    images = {n: i[:, None] for n, i in noise(2, 0).items()}
+    images = scene(noise(2, 0))
     values = fine.encode(images).unflatten(2, (2, 2, 2, 2, 2))  # camera, row, row within, column, column within
     assert torch.allclose(values.mean(dim=(4, 6)).flatten(2, 4), coarse.encode(images), atol=1e-5)
 
@@ -63,7 +68,7 @@ def test_a_grid_that_does_not_divide_is_refused():
 
 def test_too_few_frames_are_refused():
     with pytest.raises(TrainingError, match="4 and one more to measure on"):
-        CONFIG.build(OBSERVATION).fit((noise(4, i) for i in range(4)), steps=4, seed=0)
+        CONFIG.build(OBSERVATION).fit((scene(noise(4, i)) for i in range(4)), steps=4, seed=0)
 
 
 def test_self_distillation_moves_the_teacher_and_leaves_nothing_behind():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from foreact.contract.context import Scene
 from foreact.contract.errors import MisfitError, StorageError
 from foreact.contract.specs import CameraSpec, ObservationSpec, StateSpec
 from foreact.substrates import FrozenFeatures, PretrainedVision
@@ -83,13 +84,13 @@ def test_in_a_substrate_it_is_whitened_and_pooled_and_travels_with_the_checkpoin
     observation = ObservationSpec(cameras=(CameraSpec(name="front", height=48, width=48),), rate_hz=10.0,
                                   state=StateSpec(names=("x",), units=("m",)))
     substrate = FrozenFeatures.Config(encoder=config, grid=(3, 3)).build(observation)
-    measured = substrate.fit(({"front": images(8, 48).roll(i, dims=2)} for i in range(4)), steps=3, seed=0)
+    measured = substrate.fit((Scene(images={"front": images(8, 48).roll(i, dims=2)[:, None]}) for i in range(4)), steps=3, seed=0)
     assert measured["effective_rank"] > 2
-    values = substrate.encode({"front": images(8, 48)[:, None]})
+    values = substrate.encode(Scene(images={"front": images(8, 48)[:, None]}))
     assert values.shape == (8, 1, 9, 16)
     elsewhere = FrozenFeatures.Config(encoder=replace(config, name="a folder that is gone"), grid=(3, 3)).build(observation)
     elsewhere.load_state_dict(substrate.state_dict())
-    assert torch.equal(elsewhere.encode({"front": images(8, 48)[:, None]}), values)
+    assert torch.equal(elsewhere.encode(Scene(images={"front": images(8, 48)[:, None]})), values)
 
 
 def test_resizing_is_smooth():

@@ -64,7 +64,8 @@ class MemoryWindows:
         self._asked += 1
         context = replace(w.context, images={n: x[rows] for n, x in w.context.images.items()}, state=w.context.state[rows],
                           instruction=tuple(w.context.instruction[i] for i in indices))
-        return replace(w, context=context, actions=actions, action_is_pad=w.action_is_pad[rows],
+        return replace(w, context=context, actions=actions, action_is_pad=w.action_is_pad[rows], value=w.value[rows],
+                       future_state=w.future_state[rows],
                        future_is_pad=w.future_is_pad[rows], future_images={n: x[rows] for n, x in w.future_images.items()})
 
 

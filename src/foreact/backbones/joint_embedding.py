@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from foreact.contract.axes import Backbone, Cache
+from foreact.contract.axes import Backbone, Cache, Tap
 from foreact.contract.errors import MisfitError
 from foreact.contract.layout import Layout, Stream
 from foreact.flow.rotary import rotate
@@ -60,7 +60,7 @@ class JointEmbeddingPredictor(Backbone):
     """
 
     family = "Joint-embedding"
-    provides = frozenset({"deterministic"})
+    provides = frozenset({"deterministic", "taps"})
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Backbone.Config):
@@ -73,6 +73,12 @@ class JointEmbeddingPredictor(Backbone):
             if self.width % self.heads or (self.width // self.heads) % 2:
                 raise MisfitError("the width does not divide into heads of even size", where="model.backbone.heads",
                                   found=f"width = {self.width}, heads = {self.heads}", accepted="width / heads even")
+
+        def hidden(self, expert: str) -> int:
+            return self.width
+
+        def layers(self) -> int:
+            return self.depth
 
     def __init__(self, config: Config, layout: Layout, text_channels: int) -> None:
         for stream in layout.streams:
@@ -96,8 +102,9 @@ class JointEmbeddingPredictor(Backbone):
         return KeyValueCache()
 
     def forward(self, inputs: Mapping[str, Float[Tensor, "batch _ _"]], layout: Layout, *,
-                sigma: Mapping[str, Float[Tensor, " batch"]], text: Float[Tensor, "batch words width"],
-                text_mask: Bool[Tensor, "batch words"], cache: Cache | None = None) -> dict[str, Float[Tensor, "batch _ _"]]:
+                sigma: Mapping[str, Float[Tensor, "batch *token"]], text: Float[Tensor, "batch words width"],
+                text_mask: Bool[Tensor, "batch words"], cache: Cache | None = None, tap: Tap | None = None,
+                ) -> dict[str, Float[Tensor, "batch _ _"]]:
         """Streams with a target need not be among `inputs`, whose values for them are not read: they run whenever the
         layout has them and the cache has not. `sigma` is not read."""
         memory = cache.layers if isinstance(cache, KeyValueCache) else {}
@@ -113,6 +120,8 @@ class JointEmbeddingPredictor(Backbone):
             if cache is not None:
                 for name, (_, k, v) in projected.items():
                     memory.setdefault(name, [])[index:] = [(k, v)]
+            if tap is not None:
+                tap.take(index + 1, x)
         return {name: self.unembed[name](self.norm[name](x[name])).float() for name in predicted}
 
 

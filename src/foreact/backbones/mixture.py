@@ -1,93 +1,27 @@
-"""Mixture-of-Transformers denoiser: experts of their own width that meet only in shared attention.
-
-Each stream lives in one expert. In every layer each expert projects its tokens to queries, keys and values of one
-common head space (a narrow expert is widened there and only there), the streams attend under the layout, and each
-expert carries its own tokens on (arXiv 2411.04996; MV-WAM, section 3.1). Text enters every expert by cross-attention.
-
-Attention runs stream by stream over exactly the tokens that the stream may see, so nothing is computed to be masked,
-and streams already in a cache are seen without being run again.
-"""
+"""Mixture-of-Transformers denoiser: experts of their own width that meet only in shared attention (survey, section 4.4.4)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from foreact.contract.axes import Backbone, Cache
+from foreact.contract.axes import Backbone, Cache, Tap
 from foreact.contract.errors import MisfitError, nearest
 from foreact.contract.layout import Layout
-from foreact.flow.rotary import rotate
-from foreact.nets.blocks import CrossAttention, FeedForward, SigmaEmbedding, join_heads, modulate, split_heads, unit
-from foreact.nets.streams import KeyValueCache, Rotations, look
+from foreact.nets.expert_stack import ExpertSize, ExpertStack
+from foreact.nets.streams import KeyValueCache
 
 __all__ = ["ExpertSize", "MixtureOfTransformers"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExpertSize:
-    """An expert by name, its width, and the hidden size of its feed-forward as a multiple of the width."""
-
-    name: str
-    width: int
-    expansion: int = 4
-
-
-class _ExpertLayer(nn.Module):
-    """One expert's share of one layer; `table` holds the layer's offset to the shared noise modulation (adaLN-single)."""
-
-    def __init__(self, size: ExpertSize, inner: int, heads: int, text_channels: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query_key_value = nn.Linear(size.width, 3 * inner)
-        self.out = nn.Linear(inner, size.width)
-        self.query_norm, self.key_norm = (nn.Parameter(torch.ones(inner // heads)) for _ in range(2))
-        self.text_norm = nn.LayerNorm(size.width)
-        self.text = CrossAttention(size.width, text_channels, max(size.width // 64, 1))
-        self.feed_forward = FeedForward(size.width, size.expansion * size.width)
-        self.table = nn.Parameter(torch.zeros(6, size.width))
-        nn.init.zeros_(self.text.out.weight)
-        nn.init.zeros_(self.text.out.bias)
-
-    def project(self, x: Tensor, modulation: Tensor, angle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values in the common head space, positions turned in."""
-        shift, scale = (modulation + self.table)[..., :2, :].unbind(-2)
-        q, k, v = (split_heads(t, self.heads) for t in self.query_key_value(modulate(x, scale, shift)).chunk(3, dim=-1))
-        return rotate(unit(q, self.query_norm), angle), rotate(unit(k, self.key_norm), angle), v
-
-    def carry_on(self, x: Tensor, attended: Tensor, modulation: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
-        """What the tokens become after attention, text and feed-forward."""
-        gate_attention, shift, scale, gate_mlp = (modulation + self.table)[..., 2:, :].unbind(-2)
-        x = x + (1 + gate_attention) * self.out(join_heads(attended))
-        x = x + self.text(self.text_norm(x), text, text_mask)
-        return x + (1 + gate_mlp) * self.feed_forward(modulate(x, scale, shift))
-
-
-class _Expert(nn.Module):
-    """One expert: its layers, its noise embedding, and its streams' ways in and out."""
-
-    def __init__(self, size: ExpertSize, layout: Layout, depth: int, inner: int, heads: int, text_channels: int) -> None:
-        super().__init__()
-        streams = [s for s in layout.streams if s.expert == size.name]
-        self.embed = nn.ModuleDict({s.name: nn.Linear(s.channels + s.condition, size.width) for s in streams})
-        self.unembed = nn.ModuleDict({s.name: nn.Linear(size.width, s.channels) for s in streams if s.target is not None})
-        self.sigma = SigmaEmbedding(size.width)
-        self.modulation = nn.Linear(size.width, 6 * size.width)
-        self.final = nn.Linear(size.width, 2 * size.width)
-        self.layers = nn.ModuleList(_ExpertLayer(size, inner, heads, text_channels) for _ in range(depth))
-        for layer in (self.modulation, self.final, *self.unembed.values()):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
-
-
 class MixtureOfTransformers(Backbone):
-    """Experts in shared attention, each stream conditioned on its own noise level."""
+    """Each stream in the expert that the layout names, each stream conditioned on its own noise level."""
 
     family = "Hybrid"
-    provides = frozenset({"denoise", "experts"})
+    provides = frozenset({"denoise", "experts", "taps"})
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Backbone.Config):
@@ -95,6 +29,12 @@ class MixtureOfTransformers(Backbone):
         heads: int = 4
         head_dim: int = 64
         experts: tuple[ExpertSize, ...] = (ExpertSize(name="video", width=256), ExpertSize(name="action", width=192))
+
+        def hidden(self, expert: str) -> int:
+            return {size.name: size.width for size in self.experts}[expert]
+
+        def layers(self) -> int:
+            return self.depth
 
     def __init__(self, config: Config, layout: Layout, text_channels: int) -> None:
         sizes = {size.name: size for size in config.experts}
@@ -105,36 +45,14 @@ class MixtureOfTransformers(Backbone):
                                   accepted=", ".join(sizes), next_step=nearest(stream.expert, sizes))
         super().__init__()
         self.config = config
-        inner = config.heads * config.head_dim
-        self.experts = nn.ModuleDict({name: _Expert(size, layout, config.depth, inner, config.heads, text_channels)
-                                      for name, size in sizes.items() if any(s.expert == name for s in layout.streams)})
-        self._rotations = Rotations(config.head_dim)
+        self.stack = ExpertStack(sizes, {s.name: s.expert for s in layout.streams}, layout, depth=config.depth, heads=config.heads,
+                                 head_dim=config.head_dim, text_channels=text_channels)
 
     def new_cache(self) -> KeyValueCache:
         return KeyValueCache()
 
     def forward(self, inputs: Mapping[str, Float[Tensor, "batch _ _"]], layout: Layout, *,
-                sigma: Mapping[str, Float[Tensor, " batch"]], text: Float[Tensor, "batch words width"],
-                text_mask: Bool[Tensor, "batch words"], cache: Cache | None = None) -> dict[str, Float[Tensor, "batch _ _"]]:
-        memory = cache.layers if isinstance(cache, KeyValueCache) else {}
-        experts = {name: self.experts[layout[name].expert] for name in inputs}
-        angle = {name: self._rotations(layout[name].positions, text.device) for name in inputs}
-        x = {name: experts[name].embed[name](value) for name, value in inputs.items()}
-        level = {name: experts[name].sigma(sigma[name] if name in sigma else text.new_zeros(text.shape[0])) for name in inputs}
-        modulation = {name: experts[name].modulation(level[name]).unflatten(-1, (6, -1))[:, None] for name in inputs}
-        for index in range(self.config.depth):
-            layer = {name: experts[name].layers[index] for name in inputs}
-            projected = {name: layer[name].project(x[name], modulation[name], angle[name]) for name in inputs}
-            seen = {name: layers[index] for name, layers in memory.items() if name not in inputs}
-            seen |= {name: (k, v) for name, (_, k, v) in projected.items()}
-            x = {name: layer[name].carry_on(x[name], look(name, projected[name][0], seen, layout), modulation[name], text, text_mask)
-                 for name in inputs}
-            if cache is not None:
-                for name, (_, k, v) in projected.items():
-                    memory.setdefault(name, [])[index:] = [(k, v)]
-        return {name: self._leave(experts[name], name, x[name], level[name]) for name in inputs if layout[name].target is not None}
-
-    @staticmethod
-    def _leave(expert: _Expert, name: str, x: Tensor, level: Tensor) -> Tensor:
-        shift, scale = expert.final(level)[:, None].chunk(2, dim=-1)
-        return expert.unembed[name](modulate(x, scale, shift)).float()
+                sigma: Mapping[str, Float[Tensor, "batch *token"]], text: Float[Tensor, "batch words width"],
+                text_mask: Bool[Tensor, "batch words"], cache: Cache | None = None, tap: Tap | None = None,
+                ) -> dict[str, Float[Tensor, "batch _ _"]]:
+        return self.stack(inputs, layout, sigma=sigma, text=text, text_mask=text_mask, cache=cache, tap=tap)

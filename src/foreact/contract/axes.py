@@ -7,8 +7,8 @@ as class attributes, and what it requires of the others, so that a misfit is ref
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -18,27 +18,40 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from foreact.contract.config import Buildable, Config
+from foreact.contract.context import Candidates, Scene
 from foreact.contract.errors import ConfigError
 from foreact.contract.layout import Layout, Position
-from foreact.contract.specs import ObservationSpec
+from foreact.contract.specs import ActionSpec, ObservationSpec
 
-__all__ = ["Backbone", "Cache", "Coupling", "Dimensions", "Encoded", "Memory", "Noise", "Proposal", "Regime", "SeededNoise",
-           "Substrate", "SubstrateForm"]
+__all__ = ["Backbone", "Cache", "Coupling", "Dimensions", "Encoded", "Memory", "Noise", "Proposal", "Reader", "Regime", "SeededNoise",
+           "Session", "Substrate", "SubstrateForm", "Tap"]
 
 
 # --- axis 1 -----------------------------------------------------------------------------------------------------------
 
 @dataclass(frozen=True, kw_only=True)
 class SubstrateForm:
-    """The form of one frame in a substrate: tokens of `channels` numbers on a (camera, row, column) grid."""
+    """The form of one frame in a substrate: tokens of `channels` numbers on a (camera, row, column) grid.
+
+    exposed_channels: numbers per token that the action side reads, where they are not the ones that are predicted (the pixels
+        of a decoded patch, say); None for the same.
+    discrete: values are one-hot over `channels` codes; they are learnt by cross-entropy and drawn, not denoised.
+    """
 
     grid: tuple[int, int, int]
     channels: int
+    exposed_channels: int | None = None
+    discrete: bool = False
 
     @property
     def tokens(self) -> int:
         cameras, rows, columns = self.grid
         return cameras * rows * columns
+
+    @property
+    def exposed(self) -> SubstrateForm:
+        """The form of what the action side reads."""
+        return replace(self, channels=self.exposed_channels or self.channels, exposed_channels=None)
 
     def positions(self, time: float) -> tuple[Position, ...]:
         """(time, row, column) of each token of one frame; the cameras lie side by side."""
@@ -51,9 +64,14 @@ class Substrate(nn.Module, Buildable, ABC):
     """Where the future lives: phi maps observations to the space S (survey, section 4.2)."""
 
     kind: ClassVar[str]
-    """The survey's word: "Pixel (decoded)", "Pixel (latent)", "Feature (teacher)", ..."""
+    """The survey's word: "Pixel (decoded)", "Pixel (latent)", "Feature (teacher)", "Geometric", "Affordance", "Audio (latent)"."""
     decodable: ClassVar[bool]
-    """Whether `decode` gives images back."""
+    """Whether a fixed decoder maps values back to the observation: the survey's line between pixels and features."""
+    watchable: ClassVar[bool]
+    """Whether `decode` gives pictures for people: of the observation itself, or drawn over the present."""
+    per_frame: ClassVar[bool]
+    """Whether a frame's values depend on that frame's images alone; then they are stored once per frame, and the substrate can
+    also be what the model sees the present through."""
 
     class Config(Config):
         """`build(observation)` makes the substrate for these cameras."""
@@ -62,21 +80,35 @@ class Substrate(nn.Module, Buildable, ABC):
             """The form of its frames, known before anything is allocated."""
             raise NotImplementedError
 
+        def needs(self, observation: ObservationSpec) -> tuple[str, ...]:
+            """Annotations of the dataset from which the true future is made, such as "segmentation.scene"; only training has them."""
+            raise NotImplementedError
+
     form: SubstrateForm
 
     @abstractmethod
-    def encode(self, images: Mapping[str, UInt8[Tensor, "batch time 3 height width"]]) -> Float[Tensor, "batch time tokens channels"]:
-        """phi: images of every camera to about unit-variance tokens, camera-major. No gradient flows into the substrate."""
+    def encode(self, scene: Scene) -> Float[Tensor, "batch time tokens channels"]:
+        """phi: what was seen, to about unit-variance tokens, camera-major. No gradient flows into the substrate.
+
+        Time 0 of the scene is the present and the others are the future; a substrate that is not per frame measures them
+        from the present (displacements since then, say) and gives zeros at time 0.
+        """
 
     @abstractmethod
-    def decode(self, values: Float[Tensor, "batch time tokens channels"]) -> dict[str, UInt8[Tensor, "batch time 3 height width"]]:
-        """The images that `values` stand for; raises `SpecError` where the substrate has no decoder."""
+    def expose(self, values: Float[Tensor, "batch time tokens channels"]) -> Float[Tensor, "batch time tokens exposed"]:
+        """What the action side reads of a predicted future: the values themselves, or what a decoder makes of them."""
 
     @abstractmethod
-    def fit(self, batches: Iterable[Mapping[str, UInt8[Tensor, "batch 3 height width"]]], *, steps: int, seed: int) -> dict[str, float]:
-        """Learn the substrate from frames alone, before and apart from the model; returns what was measured.
+    def decode(self, values: Float[Tensor, "batch time tokens channels"], present: Mapping[str, UInt8[Tensor, "batch 3 height width"]],
+               ) -> dict[str, UInt8[Tensor, "batch time 3 height width"]]:
+        """Pictures of `values` as a person would look at them; raises `SpecError` where there are none."""
 
-        A substrate that comes trained returns an empty mapping and reads nothing.
+    @abstractmethod
+    def fit(self, batches: Iterable[Scene], *, steps: int, seed: int) -> dict[str, float]:
+        """Learn the substrate from scenes alone, before and apart from the model; returns what was measured.
+
+        Scenes hold one time where the substrate is per frame, else the present and the future. A substrate that comes
+        trained returns an empty mapping and reads nothing.
         """
 
     def distance(self, predicted: Float[Tensor, "batch time tokens channels"], true: Float[Tensor, "batch time tokens channels"],
@@ -95,23 +127,46 @@ class Cache(ABC):
         """Drop these streams, as when their noise level has changed."""
 
 
+class Tap:
+    """Asks a backbone for hidden states: of which streams, after which layers (counted from 1; the last is the depth)."""
+
+    def __init__(self, streams: Iterable[str], layers: Iterable[int]) -> None:
+        self.streams, self.layers = tuple(streams), tuple(layers)
+        self.states: dict[tuple[str, int], Float[Tensor, "batch tokens width"]] = {}
+
+    def take(self, layer: int, states: Mapping[str, Tensor]) -> None:
+        """Called by the backbone after each of its layers."""
+        if layer in self.layers:
+            self.states |= {(name, layer): states[name] for name in self.streams if name in states}
+
+
 class Backbone(nn.Module, Buildable, ABC):
     """What predicts the future: takes streams under a layout, gives a prediction for each stream that has a target."""
 
     family: ClassVar[Literal["Diffusion", "Autoregressive", "Joint-embedding", "Hybrid", "LLM/VLM"]]
     provides: ClassVar[frozenset[str]]
-    """What couplings may rely on: "denoise" (conditioned on a noise level), "deterministic", "experts" (several)."""
+    """What couplings may rely on: "denoise" (conditioned on a noise level), "deterministic", "causal" (a cache over time),
+    "experts" (several widths), "taps"."""
 
     class Config(Config):
         """`build(layout, text_channels)` allocates for the streams and experts of that layout."""
 
+        def hidden(self, expert: str) -> int:
+            """The width of the hidden states of streams in `expert`: what a tap gives."""
+            raise NotImplementedError
+
+        def layers(self) -> int:
+            """How many layers can be tapped."""
+            raise NotImplementedError
+
     @abstractmethod
     def forward(self, inputs: Mapping[str, Float[Tensor, "batch _ _"]], layout: Layout, *,
-                sigma: Mapping[str, Float[Tensor, " batch"]], text: Float[Tensor, "batch words width"],
-                text_mask: Bool[Tensor, "batch words"], cache: Cache | None = None) -> dict[str, Float[Tensor, "batch _ _"]]:
+                sigma: Mapping[str, Float[Tensor, "batch *token"]], text: Float[Tensor, "batch words width"],
+                text_mask: Bool[Tensor, "batch words"], cache: Cache | None = None, tap: Tap | None = None,
+                ) -> dict[str, Float[Tensor, "batch _ _"]]:
         """Run the streams in `inputs`; a stream that they see must be among them or in `cache`.
 
-        sigma: one noise level per stream name; a stream that is absent is clean (sigma = 0).
+        sigma: per stream name one noise level, or one per token; a stream that is absent is clean (sigma = 0).
         With a cache, the keys and values of the streams run now are added to it.
         """
 
@@ -124,35 +179,79 @@ class Backbone(nn.Module, Buildable, ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Dimensions:
-    """The sizes that a coupling needs to lay out its streams; `text` is the width of a token of the instruction."""
+    """The sizes that a coupling needs to lay out its streams.
 
-    form: SubstrateForm
+    view: the form in which the present is seen. forms: of each predicted future by stream name; the first is the main one,
+    "video". in_view: those that live in the view's own space, so that present and future can be set beside each other or
+    subtracted. text: the width of a token of the instruction. hidden: width of a tapped hidden state by expert; layers: how
+    many can be tapped. observation, actions: the specs, for heads that reason about cameras and commands.
+    """
+
+    view: SubstrateForm
+    forms: Mapping[str, SubstrateForm]
+    in_view: frozenset[str] = frozenset({"video"})
     state: int
     action: int
     text: int
+    hidden: Mapping[str, int] = field(default_factory=dict)
+    layers: int = 0
+    observation: ObservationSpec | None = None
+    actions: ActionSpec | None = None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How the action side reads what is imagined. Every coupling reads through it, so that a diagnosis can stand between.
+
+    through: (name, values, sigma): the values that action may use in place of `values`; identity but for a diagnosis. The name
+        is a stream's, with its noise level where it is noised, or "tap" for hidden states.
+    expose: (name, clean values): what the substrate shows of them to the action side.
+    """
+
+    through: Callable[[str, Tensor, Tensor | None], Tensor] = lambda name, values, sigma: values
+    expose: Callable[[str, Tensor], Tensor] = lambda name, values: values
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
     """A window in the model's own units: what couplings work on.
 
-    frame: the present in the substrate; future: s at the coupling's offsets (training only).
-    state, actions: normalised. Pads mark entries past the end of the episode, which no loss may count.
+    frame: the present in the view; history: the frames up to it, oldest first (the last is `frame`). state: normalised, states:
+    over the history. past_actions: executed before the present, newest last. raw_state: the present in the robot's units.
+    In training only: future, s by stream name at the coupling's offsets; actions, what the demonstrator chose; executed, what
+    was carried out (the same but where noise was added); value, the return from here; has_action, False for rows of video
+    without actions. Pads mark entries before the start or past the end of the episode, which no loss may count.
     """
 
     frame: Float[Tensor, "batch tokens channels"]
+    history: Float[Tensor, "batch past_time tokens channels"]
     state: Float[Tensor, "batch state"]
+    states: Float[Tensor, "batch past_time state"]
     text: Float[Tensor, "batch words width"]
     text_mask: Bool[Tensor, "batch words"]
-    future: Float[Tensor, "batch time tokens channels"] | None = None
+    raw_state: Float[Tensor, "batch state"]
+    history_is_pad: Bool[Tensor, "batch past_time"] | None = None
+    past_actions: Float[Tensor, "batch past action"] | None = None
+    past_is_pad: Bool[Tensor, "batch past"] | None = None
+    future: Mapping[str, Float[Tensor, "batch time _ _"]] = field(default_factory=dict)
+    future_state: Float[Tensor, "batch time state"] | None = None
     future_is_pad: Bool[Tensor, "batch time"] | None = None
     actions: Float[Tensor, "batch horizon action"] | None = None
+    executed: Float[Tensor, "batch horizon action"] | None = None
     action_is_pad: Bool[Tensor, "batch horizon"] | None = None
+    has_action: Bool[Tensor, " batch"] | None = None
+    value: Float[Tensor, " batch"] | None = None
+    reader: Reader = field(default_factory=Reader)
     extras: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def batch(self) -> int:
         return self.state.shape[0]
+
+    @property
+    def words(self) -> dict[str, Tensor]:
+        """The instruction as every backbone takes it."""
+        return {"text": self.text, "text_mask": self.text_mask}
 
 
 class Noise(Protocol):
@@ -178,31 +277,60 @@ class SeededNoise:
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """What a coupling samples, in the model's own units: the plan before it is given back its units."""
+    """What a coupling samples, in the model's own units: the plan before it is given back its units.
+
+    future: by stream name, the main one first; empty where nothing was imagined. candidates: the evidence of a selection,
+    actions in the model's units too.
+    """
 
     actions: Float[Tensor, "batch horizon action"]
-    future: Float[Tensor, "batch time tokens channels"] | None = None
+    future: Mapping[str, Float[Tensor, "batch time _ _"]] = field(default_factory=dict)
     value: Float[Tensor, " batch"] | None = None
+    candidates: Candidates | None = None
+
+
+class Session(ABC):
+    """What a coupling remembers of one episode between its calls (survey, equation 36: the state M(t))."""
+
+    @property
+    @abstractmethod
+    def tokens(self) -> int:
+        """How many tokens are held: what must stay bounded."""
 
 
 class Coupling(nn.Module, Buildable, ABC):
     """How action enters and leaves (survey, section 4.3): lays out streams, trains them, samples them in order."""
 
     family: ClassVar[Literal["Joint generation", "Post-prediction head", "Cond. rollout"]]
-    requires: ClassVar[frozenset[str]]
-    """What the backbone must provide."""
+    persistent: ClassVar[bool]
+    """Whether it can carry a `Session` through an episode."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Config):
-        """`build(dimensions)`; `horizon` action steps, futures at `future_offsets` control steps."""
+        """`build(dimensions)`; `horizon` action steps, futures at `future_offsets` control steps.
+
+        history: observations up to the present that are seen, `history_stride` control steps apart, which must be how often
+            the regime calls. past_actions: executed actions before the present that are seen.
+        """
 
         horizon: int
         future_offsets: tuple[int, ...]
+        history: int = 1
+        history_stride: int = 1
+        past_actions: int = 0
 
         def __post_init__(self) -> None:
             if any(b <= a for a, b in pairwise((0, *self.future_offsets))):
                 raise ConfigError("future offsets must rise from above zero", where="model.coupling.future_offsets",
                                   found=self.future_offsets, accepted="for instance (8, 16)")
+            if self.history < 1 or self.history_stride < 1 or self.past_actions < 0:
+                raise ConfigError("a history has at least the present in it", where="model.coupling.history",
+                                  found=f"history = {self.history}, history_stride = {self.history_stride}, "
+                                        f"past_actions = {self.past_actions}")
+
+        def requires(self) -> frozenset[str]:
+            """What the backbone must provide."""
+            raise NotImplementedError
 
         def layout(self, dimensions: Dimensions) -> Layout:
             """The streams, as plain data."""
@@ -216,11 +344,15 @@ class Coupling(nn.Module, Buildable, ABC):
 
     @abstractmethod
     def losses(self, backbone: Backbone, encoded: Encoded, *, train: frozenset[str], generator: torch.Generator) -> dict[str, Tensor]:
-        """One scalar per trained stream; `train` names the streams that this stage trains ("video", "action", ...)."""
+        """One scalar per trained stream; `train` says which sides this stage trains: "video" (all futures), "action"."""
 
     @abstractmethod
-    def propose(self, backbone: Backbone, encoded: Encoded, *, noise: Noise) -> Proposal:
-        """Sample a future and an action chunk for each batch element."""
+    def propose(self, backbone: Backbone, encoded: Encoded, *, noise: Noise, session: Session | None = None) -> Proposal:
+        """Sample a future and an action chunk for each batch element; with a session, for the one episode that it is of."""
+
+    @abstractmethod
+    def begin(self) -> Session | None:
+        """The memory of a new episode, or None where the coupling has none."""
 
 
 # --- axis 4 -----------------------------------------------------------------------------------------------------------
@@ -239,11 +371,17 @@ class Regime(Buildable, ABC):
     """When the model is called, and with what memory (survey, section 4.5)."""
 
     name: ClassVar[Literal["Open-loop", "Chunked", "Single-step", "Interactive"]]
+    persistent: ClassVar[bool]
+    """Whether it carries a coupling's session from call to call."""
 
     class Config(Config):
         """`build(horizon)`; `check` refuses a horizon that this regime cannot use."""
 
         def check(self, horizon: int) -> None:
+            raise NotImplementedError
+
+        def period(self) -> int | None:
+            """Control steps from call to call, or None where there is one call only."""
             raise NotImplementedError
 
     @abstractmethod

@@ -7,7 +7,7 @@ Images are uint8 until a substrate encodes them. Actions and states are in the u
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from foreact.contract.errors import SpecError
 from foreact.contract.specs import ActionSpec, ObservationSpec
 
-__all__ = ["Candidates", "Context", "Cost", "Future", "Plan", "Window", "fake_context", "fake_window"]
+__all__ = ["Candidates", "Context", "Cost", "Future", "Plan", "Scene", "Window", "fake_context", "fake_window"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,8 @@ class Context:
     images: per camera, the observation history, oldest first, the present last.
     state: proprioception at the same times, in the units of the spec.
     instruction: one text per batch element.
-    past_actions: the actions executed so far, newest last, or None.
+    past_actions: actions executed before the present, newest last, or None where the model asks for none.
+    history_is_pad, past_is_pad: entries from before the episode began (the first frame repeated, zeros); None for none.
     goal_images: per camera one image, or None.
     """
 
@@ -35,34 +36,35 @@ class Context:
     state: Float[Tensor, "batch time state"]
     instruction: tuple[str, ...]
     past_actions: Float[Tensor, "batch past action"] | None = None
+    history_is_pad: Bool[Tensor, "batch time"] | None = None
+    past_is_pad: Bool[Tensor, "batch past"] | None = None
     goal_images: Mapping[str, UInt8[Tensor, "batch 3 height width"]] | None = None
+
+    @property
+    def scene(self) -> Scene:
+        """What was seen, as a substrate takes it."""
+        return Scene(images=self.images, state=self.state)
 
     @property
     def batch(self) -> int:
         return self.state.shape[0]
 
     def to(self, device: torch.device | str) -> Context:
-        return replace(
-            self,
-            images={name: image.to(device) for name, image in self.images.items()},
-            state=self.state.to(device),
-            past_actions=None if self.past_actions is None else self.past_actions.to(device),
-            goal_images=None if self.goal_images is None else {k: v.to(device) for k, v in self.goal_images.items()},
-        )
+        return self._changed(lambda x: x.to(device))
 
     def repeat(self, count: int) -> Context:
         """Each batch element `count` times in a row: (b0, b0, ..., b1, b1, ...)."""
-        def again(x: Tensor) -> Tensor:
-            return x.repeat_interleave(count, dim=0)
+        texts = tuple(text for text in self.instruction for _ in range(count))
+        return replace(self._changed(lambda x: x.repeat_interleave(count, dim=0)), instruction=texts)
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Context:
+        def maybe(x: Tensor | None) -> Tensor | None:
+            return None if x is None else change(x)
 
         return replace(
-            self,
-            images={name: again(image) for name, image in self.images.items()},
-            state=again(self.state),
-            instruction=tuple(text for text in self.instruction for _ in range(count)),
-            past_actions=None if self.past_actions is None else again(self.past_actions),
-            goal_images=None if self.goal_images is None else {k: again(v) for k, v in self.goal_images.items()},
-        )
+            self, images={name: change(image) for name, image in self.images.items()}, state=change(self.state),
+            past_actions=maybe(self.past_actions), history_is_pad=maybe(self.history_is_pad), past_is_pad=maybe(self.past_is_pad),
+            goal_images=None if self.goal_images is None else {k: change(v) for k, v in self.goal_images.items()})
 
     def check(self, spec: ObservationSpec) -> None:
         """Raise `SpecError` where this context is not what `spec` promises."""
@@ -85,17 +87,52 @@ class Context:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Future:
-    """A predicted future in some substrate.
+class Scene:
+    """What was seen over some times: what a substrate encodes.
 
-    values: s_{t+o} for each offset o; tokens run camera-major, then row, then column.
-    offsets: control steps after the present, one for each time entry.
-    substrate: the name of the substrate in which `values` live.
+    images: per camera. state: proprioception at the same times, in the units of the spec, where it is known.
+    annotations: what only a simulator knows, by name ("depth.scene"), at the same times; training has them, acting never.
     """
 
-    values: Float[Tensor, "batch time tokens channels"]
+    images: Mapping[str, UInt8[Tensor, "batch time 3 height width"]]
+    state: Float[Tensor, "batch time state"] | None = None
+    annotations: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(batch, time)."""
+        first = next(iter(self.images.values()), self.state)
+        return first.shape[0], first.shape[1]
+
+    def at(self, times: slice) -> Scene:
+        """Some of the times."""
+        return Scene(images={name: x[:, times] for name, x in self.images.items()},
+                     state=None if self.state is None else self.state[:, times],
+                     annotations={name: x[:, times] for name, x in self.annotations.items()})
+
+    def to(self, device: torch.device | str) -> Scene:
+        return Scene(images={name: x.to(device) for name, x in self.images.items()},
+                     state=None if self.state is None else self.state.to(device),
+                     annotations={name: x.to(device) for name, x in self.annotations.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Future:
+    """A predicted future in one substrate or in several.
+
+    parts: s_{t+o} for each offset o, by stream name, the main one first; tokens run camera-major, then row, then column.
+    offsets: control steps after the present, one for each time entry.
+    substrates: the name of the substrate in which each part lives.
+    """
+
+    parts: Mapping[str, Float[Tensor, "batch time _ _"]]
     offsets: tuple[int, ...]
-    substrate: str
+    substrates: Mapping[str, str]
+
+    @property
+    def values(self) -> Float[Tensor, "batch time tokens channels"]:
+        """The main part."""
+        return next(iter(self.parts.values()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,9 +173,11 @@ class Window:
 
     actions: a_{t:t+H-1}, in the units of the spec; action_is_pad marks steps past the end of the episode
     (LeRobot's convention: the last action repeated). For action-free video `has_action` is False.
-    future_images: the frames at `future_offsets`, repeated at episode ends where future_is_pad is set.
-    encoded: the substrate's encoding of (history, then future) frames where a cache already holds it;
-    the images may then be absent.
+    executed: what was carried out where that differs from what the demonstrator chose, or None.
+    future_images, future_state: at `future_offsets`, repeated at episode ends where future_is_pad is set.
+    annotations: what only a simulator knows, at the present and then at the offsets, by name ("depth.scene").
+    encoded: what a cache already holds, by name: "view" for the history, and each part of the future; the images may then
+    be absent. value: the return from here, gamma^(steps until success), 0 where the episode does not succeed.
     """
 
     context: Context
@@ -147,46 +186,85 @@ class Window:
     future_images: Mapping[str, UInt8[Tensor, "batch future 3 height width"]]
     future_is_pad: Bool[Tensor, "batch future"]
     future_offsets: tuple[int, ...]
-    encoded: Float[Tensor, "batch time tokens channels"] | None = None
+    future_state: Float[Tensor, "batch future state"] | None = None
+    executed: Float[Tensor, "batch horizon action"] | None = None
+    annotations: Mapping[str, Tensor] = field(default_factory=dict)
+    encoded: Mapping[str, Float[Tensor, "batch time _ _"]] = field(default_factory=dict)
     has_action: Bool[Tensor, " batch"] | None = None
+    value: Float[Tensor, " batch"] | None = None
     extras: Mapping[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def scene(self) -> Scene:
+        """The present, then the future, as a substrate takes them."""
+        present = self.context.scene.at(slice(-1, None))
+        images = {name: torch.cat([now, self.future_images[name]], dim=1) for name, now in present.images.items()}
+        state = None if self.future_state is None else torch.cat([present.state, self.future_state], dim=1)
+        return Scene(images=images, state=state, annotations=self.annotations)
+
     def to(self, device: torch.device | str) -> Window:
+        def maybe(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x.to(device)
+
+        def each(xs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: x.to(device) for name, x in xs.items()}
+
         return replace(
-            self,
-            context=self.context.to(device),
-            actions=self.actions.to(device),
-            action_is_pad=self.action_is_pad.to(device),
-            future_images={name: image.to(device) for name, image in self.future_images.items()},
-            future_is_pad=self.future_is_pad.to(device),
-            encoded=None if self.encoded is None else self.encoded.to(device),
-            has_action=None if self.has_action is None else self.has_action.to(device),
-            extras={name: value.to(device) for name, value in self.extras.items()},
-        )
+            self, context=self.context.to(device), actions=self.actions.to(device), action_is_pad=self.action_is_pad.to(device),
+            future_images=each(self.future_images), future_is_pad=self.future_is_pad.to(device), future_state=maybe(self.future_state),
+            executed=maybe(self.executed), annotations=each(self.annotations), encoded=each(self.encoded),
+            has_action=maybe(self.has_action), value=maybe(self.value), extras=each(self.extras))
 
 
-def fake_context(spec: ObservationSpec, *, batch: int = 2, history: int = 1, seed: int = 0) -> Context:
-    """Random data of the promised form, for tests and for warming up. Deterministic under `seed`."""
+def fake_context(spec: ObservationSpec, *, batch: int = 2, history: int = 1, past: int = 0, actions: int = 0, seed: int = 0) -> Context:
+    """Random data of the promised form, for tests and for warming up. Deterministic under `seed`.
+
+    past: how many past actions it holds, of `actions` numbers each.
+    """
     g = torch.Generator().manual_seed(seed)
     return Context(
         images={c.name: torch.randint(0, 256, (batch, history, 3, c.height, c.width), generator=g, dtype=torch.uint8)
                 for c in spec.cameras},
         state=torch.randn(batch, history, spec.state.size, generator=g),
         instruction=tuple(f"move the thing to place {i}" for i in range(batch)),
+        past_actions=torch.randn(batch, past, actions, generator=g) if past else None,
     )
 
 
 def fake_window(observation: ObservationSpec, action: ActionSpec, *, horizon: int, future_offsets: tuple[int, ...],
-                batch: int = 2, history: int = 1, seed: int = 0) -> Window:
+                batch: int = 2, history: int = 1, past: int = 0, annotations: tuple[str, ...] = (), seed: int = 0) -> Window:
     """A random `Window` of the promised form; actions lie inside the spec's bounds."""
     g = torch.Generator().manual_seed(seed + 1)
     low, high = torch.tensor(action.low), torch.tensor(action.high)
+    times = 1 + len(future_offsets)
     return Window(
-        context=fake_context(observation, batch=batch, history=history, seed=seed),
+        context=fake_context(observation, batch=batch, history=history, past=past, actions=action.size, seed=seed),
         actions=low + (high - low) * torch.rand(batch, horizon, action.size, generator=g),
         action_is_pad=torch.zeros(batch, horizon, dtype=torch.bool),
         future_images={c.name: torch.randint(0, 256, (batch, len(future_offsets), 3, c.height, c.width), generator=g,
                                              dtype=torch.uint8) for c in observation.cameras},
         future_is_pad=torch.zeros(batch, len(future_offsets), dtype=torch.bool),
         future_offsets=tuple(future_offsets),
+        future_state=torch.randn(batch, len(future_offsets), observation.state.size, generator=g),
+        annotations={name: _fake_annotation(name, observation, batch, times, g) for name in annotations},
+        value=torch.rand(batch, generator=g),
     )
+
+
+def _fake_annotation(name: str, observation: ObservationSpec, batch: int, times: int, g: torch.Generator) -> Tensor:
+    """A random annotation in the form that `foreact.data` gives it."""
+    kind, _, camera = name.partition(".")
+    height, width = next(((c.height, c.width) for c in observation.cameras if c.name == camera), (0, 0))
+    match kind:
+        case "depth":
+            return 0.5 + torch.rand(batch, times, height, width, generator=g)
+        case "segmentation":
+            return torch.randint(0, 5, (batch, times, height, width), generator=g, dtype=torch.uint8)
+        case "contacts":
+            return torch.rand(batch, times, 2, generator=g)
+        case "tracks":
+            scale = torch.tensor([width, height, 1.0])
+            return torch.rand(batch, times, 16, 3, generator=g).mul(scale)
+        case "points":
+            return torch.rand(batch, times, 16, 4, generator=g)
+    raise SpecError("no such annotation", where=name, accepted="depth, segmentation, tracks by camera; contacts; points")

@@ -34,6 +34,7 @@ class Stream:
     noise: the noise group whose level it shares, or None for a stream that is given clean.
     target: what it is trained to predict, or None for a stream that is only read.
     weight: factor of its loss.
+    query: nothing is given for it; learnt tokens stand in its place.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Stream:
     target: Target | None = None
     weight: float = 1.0
     condition: int = 0
+    query: bool = False
 
     @property
     def length(self) -> int:

@@ -1,6 +1,7 @@
 """Axis 3: how action enters and leaves."""
 
+from foreact.couplings.imagination import Denoised, OnePass
 from foreact.couplings.joint import JointGeneration
 from foreact.couplings.post_head import PostPredictionHead
 
-__all__ = ["JointGeneration", "PostPredictionHead"]
+__all__ = ["Denoised", "JointGeneration", "OnePass", "PostPredictionHead"]

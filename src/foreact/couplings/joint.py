@@ -1,26 +1,32 @@
-"""Joint generation: future and action chunk from one coupled denoising (survey, equations 11, 18 and 19).
+"""Joint generation: futures and action chunk from one coupled denoising (survey, equations 11, 18 and 19).
 
-Streams: frame (the present, given), video (the future, noised), state (given), action (noised).
-Who sees whom (MV-WAM, section 3.1): frame and video see frame and video only where causality allows it, so the video is
-never contaminated by the action; action and state see frame, video, state and action. Since nothing that video sees
+Streams: frame (the present, given), one for each part of the future (noised; "video" is the main one), state (given),
+action (noised). By default (MV-WAM, section 3.1) frame and futures see frame and futures only where causality allows it, so
+the future is never contaminated by the action; action and state see everything. Since nothing that the future sees
 depends on the action, its keys and values are computed once per denoising step and reused by the action stream.
-Each noised video token carries the present frame's token of its place beside it, along the channels (MV-WAM, section 3.1:
-latents "concatenated with mask tokens along the channel dimension", the first frame given), so what stands still is read off.
+
+The visibility grammar is data: `sees` says for any stream whom it sees instead, `levels` how noise levels are drawn,
+`order` which stream is finished first, `future_at_test` what becomes of the future when acting. The same net then is a policy,
+a forward or inverse dynamics model or a video model, by what is given (`generate`).
+
+Each noised token of a future that lives in the view's own space carries the present token of its place beside it, along the
+channels (MV-WAM, section 3.1: latents "concatenated with mask tokens along the channel dimension", the first frame given), so
+what stands still is read off.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from foreact.contract.axes import Backbone, Cache, Coupling, Dimensions, Encoded, Noise, Proposal
-from foreact.contract.errors import ConfigError
-from foreact.contract.layout import Layout, Sight, Stream, Target
-from foreact.flow.samplers import Solver, integrate
+from foreact.contract.axes import Backbone, Cache, Coupling, Dimensions, Encoded, Noise, Proposal, Session, SubstrateForm
+from foreact.contract.errors import ConfigError, MisfitError, nearest
+from foreact.contract.layout import Layout, Position, Sight, Stream, Target
+from foreact.flow.samplers import Levels, Solver, State, integrate
 from foreact.flow.schedules import SigmaDensity, draw_sigma, sigmas
 from foreact.flow.targets import interpolate, target, to_velocity
 
@@ -28,17 +34,22 @@ __all__ = ["JointGeneration"]
 
 
 class JointGeneration(Coupling):
-    """Video and action denoised side by side; action conditioned on the imagined video at every step."""
+    """Futures and action denoised side by side; action conditioned on what is imagined at every step."""
 
     family = "Joint generation"
-    requires = frozenset({"denoise", "experts"})
+    persistent = False
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Coupling.Config):
-        """Offsets are control steps. `levels`: one noise level for both streams, or one each, drawn independently.
+        """Offsets are control steps.
 
         video_space: what is denoised is the future frames s_{t+o}, or their changes s_{t+o} - s_t from the present, in
             which what stands still is zero and need not be drawn again. Futures come out as frames either way.
+        sees: whom a stream sees, in place of the default: {"action": ["frame", "state", "action"]}.
+        levels: one noise level for all streams; one each; or one for every single frame (diffusion forcing, arXiv 2407.01392).
+        order: streams denoised together, or the action finished in the first half of the steps, or the futures in it.
+        future_at_test: imagined by denoising; left as noise, which a net with levels of its own takes for "unknown"; or absent,
+            where the action does not see it.
         """
 
         horizon: int = 16
@@ -48,7 +59,10 @@ class JointGeneration(Coupling):
         video_space: Literal["frames", "changes"] = "frames"
         video_weight: float = 1.0
         action_weight: float = 1.0
-        levels: Literal["shared", "independent"] = "shared"
+        sees: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+        levels: Literal["shared", "independent", "per-frame"] = "shared"
+        order: Literal["together", "action-first", "future-first"] = "together"
+        future_at_test: Literal["imagined", "noise", "absent"] = "imagined"
         density: SigmaDensity = "uniform"
         shift: float = 1.0
         steps: int = 4
@@ -60,28 +74,39 @@ class JointGeneration(Coupling):
                 raise ConfigError("horizon and steps must be at least 1", where="model.coupling",
                                   found=f"horizon = {self.horizon}, steps = {self.steps}")
 
+        def requires(self) -> frozenset[str]:
+            return frozenset({"denoise"})
+
         def layout(self, dimensions: Dimensions) -> Layout:
             # one unit of rotary time is one imagined frame, or a whole chunk where nothing is imagined
             unit = self.future_offsets[0] if self.future_offsets else self.horizon
-            frame = dimensions.form.positions
-            shared = {"noise": "joint"} if self.levels == "shared" else {}
-            streams = [Stream(name="frame", channels=dimensions.form.channels, expert="video", positions=frame(0.0))]
-            if self.future_offsets:
-                streams.append(Stream(name="video", channels=dimensions.form.channels, expert="video", target=self.video_target,
-                                      weight=self.video_weight, condition=dimensions.form.channels,
-                                      positions=sum((frame(o / unit) for o in self.future_offsets), ()),
-                                      **(shared or {"noise": "video"})))
+            streams = [Stream(name="frame", channels=dimensions.view.channels, expert="video", positions=dimensions.view.positions(0.0))]
+            for name, form in dimensions.forms.items() if self.future_offsets else ():
+                places = _places(form, dimensions.view)
+                streams.append(Stream(
+                    name=name, channels=form.channels, expert="video", target=self.video_target, weight=self.video_weight,
+                    condition=form.channels if name in dimensions.in_view else 0, noise=self._group(name),
+                    positions=tuple((offset / unit, row, column) for offset in self.future_offsets for _, row, column in places)))
             streams += [
                 Stream(name="state", channels=dimensions.state, expert="action", positions=((0.0, 0.0, 0.0),)),
-                Stream(name="action", channels=dimensions.action, expert="action", target=self.action_target,
-                       weight=self.action_weight, positions=tuple(((i + 1) / unit, 0.0, 0.0) for i in range(self.horizon)),
-                       **(shared or {"noise": "action"})),
+                Stream(name="action", channels=dimensions.action, expert="action", target=self.action_target, noise=self._group("action"),
+                       weight=self.action_weight, positions=tuple(((i + 1) / unit, 0.0, 0.0) for i in range(self.horizon))),
             ]
-            names = [s.name for s in streams]
-            vision = tuple(Sight(n) for n in names if n in ("frame", "video"))
-            everything = tuple(Sight(n) for n in names)
-            sees = {"frame": (Sight("frame"),), "state": everything, "action": everything}
-            return Layout(streams=tuple(streams), sees=sees | ({"video": vision} if "video" in names else {}))
+            return Layout(streams=tuple(streams), sees=self._sights([s.name for s in streams]))
+
+        def _group(self, name: str) -> str:
+            return "joint" if self.levels == "shared" else name
+
+        def _sights(self, names: list[str]) -> dict[str, tuple[Sight, ...]]:
+            vision = tuple(n for n in names if n not in ("state", "action"))
+            sees = dict.fromkeys(vision, vision) | {"frame": ("frame",), "state": tuple(names), "action": tuple(names)}
+            for name, others in self.sees.items():
+                for word in (name, *others):
+                    if self.future_offsets and word not in names:
+                        raise ConfigError("no such stream", where="model.coupling.sees", found=word, accepted=", ".join(names),
+                                          next_step=nearest(word, names))
+                sees[name] = others
+            return {n: tuple(Sight(m) for m in sees[n] if m in names) for n in names}
 
         def without_future(self) -> JointGeneration.Config:
             return replace(self, future_offsets=())
@@ -89,21 +114,34 @@ class JointGeneration(Coupling):
     def __init__(self, config: Config, dimensions: Dimensions) -> None:
         super().__init__()
         self.config, self.dimensions, self.layout = config, dimensions, config.layout(dimensions)
+        self.futures = tuple(n for n in self.layout.names if n in dimensions.forms)
+        if config.video_space == "changes" and self.futures and self.futures[0] not in dimensions.in_view:
+            raise MisfitError("changes from the present need a future in the space of the view", where="model.coupling.video_space",
+                              found="another view", accepted="frames", next_step="model.coupling.video_space=frames")
+        if config.future_at_test == "absent" and self.futures and self._reached("action") & set(self.futures):
+            raise MisfitError("an action that sees the future cannot do without it", where="model.coupling.future_at_test", found="absent",
+                              accepted="imagined or noise, or an action that does not see it",
+                              next_step='model.coupling.sees={"action": ["frame", "state", "action"], "state": ["frame", "state"]}')
+
+    def begin(self) -> Session | None:
+        return None
+
+    def _reached(self, name: str) -> set[str]:
+        """All streams that reach `name` through any number of layers."""
+        found = {name}
+        for _ in self.layout.names:
+            found |= {s.stream for n in found for s in self.layout.sees[n]}
+        return found
 
     # --- training -----------------------------------------------------------------------------------------------------
 
     def losses(self, backbone: Backbone, encoded: Encoded, *, train: frozenset[str], generator: torch.Generator) -> dict[str, Tensor]:
-        clean = self._clean(encoded, train)
+        clean = self._clean(encoded, [*self.futures, *(["action"] if "action" in train else [])])
         given = {"frame": encoded.frame} | ({"state": encoded.state[:, None]} if "action" in clean else {})
-        device = encoded.frame.device
-        level = {group: draw_sigma(encoded.batch, generator, density=self.config.density, shift=self.config.shift).to(device)
-                 for group in self.layout.noise_groups}
-        noise = {name: torch.randn(x.shape, generator=generator).to(device) for name, x in clean.items()}
-        sigma = {name: level[self.layout[name].noise] for name in clean}
-        noised = {name: interpolate(x, noise[name], sigma[name]) for name, x in clean.items()}
-        predicted = backbone(
-            given | self._beside(noised, encoded), self._visible(clean), sigma=sigma, text=encoded.text, text_mask=encoded.text_mask
-        )
+        level = self._levels(encoded, clean, generator)
+        noise = {name: torch.randn(x.shape, generator=generator).to(x.device) for name, x in clean.items()}
+        noised = {name: interpolate(x, noise[name], level[name]) for name, x in clean.items()}
+        predicted = backbone(given | self._beside(noised, encoded), self._only(given.keys() | clean.keys()), sigma=level, **encoded.words)
         found = {}
         for name in clean:
             stream = self.layout[name]
@@ -112,74 +150,122 @@ class JointGeneration(Coupling):
             found[name] = stream.weight * (square * keep).sum() / keep.sum().clamp(min=1)
         return found
 
-    def _clean(self, encoded: Encoded, train: frozenset[str]) -> dict[str, Tensor]:
-        """The clean values of the streams that are noised in this stage. The action never trains without its video."""
-        clean = {}
-        if "video" in self.layout:
-            clean["video"] = encoded.future.flatten(1, 2) - self._origin(encoded)
-        if "action" in train:
-            clean["action"] = encoded.actions
-        return clean
+    def _levels(self, encoded: Encoded, clean: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """Noise levels by stream: (batch,), or (batch, tokens) where every frame has its own. Unknown actions are pure noise."""
+        config, batch = self.config, encoded.batch
 
-    def _beside(self, noised: Mapping[str, Tensor], encoded: Encoded) -> dict[str, Tensor]:
-        """The streams as the backbone takes them: the present frame beside every frame of the video."""
-        if "video" not in noised:
-            return dict(noised)
-        return {**noised, "video": torch.cat([noised["video"], self._present(encoded).to(noised["video"])], dim=-1)}
+        def draw(count: int) -> Tensor:
+            return draw_sigma(count, generator, density=config.density, shift=config.shift).to(encoded.frame.device)
+
+        if config.levels == "per-frame":
+            frames = len(config.future_offsets)
+            level = {name: draw(batch * frames).view(batch, frames).repeat_interleave(clean[name].shape[1] // frames, dim=1)
+                     for name in self.futures}
+            level["action"] = draw(batch)
+        else:
+            group = {name: draw(batch) for name in self.layout.noise_groups}
+            level = {name: group[self.layout[name].noise] for name in (*self.futures, "action")}
+        if encoded.has_action is not None:
+            level["action"] = torch.where(encoded.has_action, level["action"], 1.0)
+        return {name: level[name] for name in clean}
+
+    def _clean(self, encoded: Encoded, names: Collection[str]) -> dict[str, Tensor]:
+        """The clean values of streams. The action never trains without its futures."""
+        return {name: encoded.actions if name == "action" else encoded.future[name].flatten(1, 2) - self._origin(name, encoded)
+                for name in names}
+
+    def _beside(self, noised: State, encoded: Encoded) -> dict[str, Tensor]:
+        """The streams as the backbone takes them: the present frame beside every frame of a future in its space."""
+        return {name: torch.cat([x, self._present(encoded).to(x)], dim=-1) if self.layout[name].condition else x
+                for name, x in noised.items()}
 
     def _present(self, encoded: Encoded) -> Tensor:
-        """The present frame once for every frame of the video."""
+        """The present frame once for every frame of the future."""
         return encoded.frame.repeat(1, len(self.config.future_offsets), 1)
 
-    def _origin(self, encoded: Encoded) -> Tensor:
-        """What the values of the video stream are measured from."""
-        present = self._present(encoded)
-        return present if self.config.video_space == "changes" else torch.zeros_like(present)
+    def _origin(self, name: str, encoded: Encoded) -> Tensor | float:
+        """What the values of a future's stream are measured from."""
+        return self._present(encoded) if self.config.video_space == "changes" and name == self.futures[0] else 0.0
 
-    def _visible(self, clean: Mapping[str, Tensor]) -> Layout:
-        """The layout of this stage: without the action and state where only video trains."""
-        if "action" in clean:
-            return self.layout
-        vision = ("frame", "video")
-        return Layout(streams=tuple(self.layout[n] for n in vision), sees={n: self.layout.sees[n] for n in vision})
+    def _only(self, names: Collection[str]) -> Layout:
+        """The layout of these streams alone."""
+        kept = [s for s in self.layout.streams if s.name in names]
+        return Layout(streams=tuple(kept), sees={s.name: tuple(x for x in self.layout.sees[s.name] if x.stream in names) for s in kept})
 
     def _keep(self, name: str, encoded: Encoded) -> Tensor:
-        """Tokens that count: those not past the end of the episode."""
-        if name == "video":
-            return (~encoded.future_is_pad).repeat_interleave(self.dimensions.form.tokens, dim=1)
-        return ~encoded.action_is_pad
+        """Tokens that count: those not past the end of the episode, and actions that are known."""
+        if name == "action":
+            known = encoded.has_action
+            return ~encoded.action_is_pad if known is None else ~encoded.action_is_pad & known[:, None]
+        return (~encoded.future_is_pad).repeat_interleave(self.dimensions.forms[name].tokens, dim=1)
 
     # --- sampling -----------------------------------------------------------------------------------------------------
 
-    def propose(self, backbone: Backbone, encoded: Encoded, *, noise: Noise, cached: bool = True) -> Proposal:
+    def propose(self, backbone: Backbone, encoded: Encoded, *, noise: Noise, session: Session | None = None, cached: bool = True,
+                ) -> Proposal:
         """`cached=False` runs every stream at every evaluation, for the test that both agree."""
-        start = {s.name: noise(s.name, (s.length, s.channels)) for s in self.layout.streams if s.target is not None}
-        given = {"frame": encoded.frame, "state": encoded.state[:, None]}
-        text = {"text": encoded.text, "text_mask": encoded.text_mask}
-        cache = backbone.new_cache() if cached else None
-        if cache is not None:
-            backbone({"frame": encoded.frame}, self.layout, sigma={}, cache=cache, **text)
+        unknown = self.futures if self.config.future_at_test == "noise" else ()
+        left_out = self.futures if self.config.future_at_test == "absent" else ()
+        return self.generate(backbone, encoded, noise=noise, unknown=unknown, left_out=left_out, cached=cached)
 
-        def velocity(x: Mapping[str, Tensor], sigma: Tensor) -> dict[str, Tensor]:
-            level = {name: sigma.expand(encoded.batch).to(encoded.frame) for name in x}
-            predicted = self._predict(backbone, self._beside(x, encoded), given, level, text, cache)
+    def generate(self, backbone: Backbone, encoded: Encoded, *, noise: Noise, given: Collection[str] = (), unknown: Collection[str] = (),
+                 left_out: Collection[str] = (), cached: bool = True) -> Proposal:
+        """Denoise what is neither given (clean, from `encoded`) nor unknown (pure noise throughout) nor left out.
+
+        With levels of their own the streams make one net a policy (futures unknown), a forward dynamics model (action given), an
+        inverse dynamics model (futures given) and a video model (action unknown): UWM, arXiv 2504.02792.
+        """
+        names = [s.name for s in self.layout.streams if s.target is not None and s.name not in left_out]
+        layout = self._only(set(self.layout.names) - set(left_out))
+        start = {n: noise(n, (self.layout[n].length, self.layout[n].channels)) for n in names} | self._clean(encoded, given)
+        fixed = {"frame": encoded.frame, "state": encoded.state[:, None]}
+        cache = backbone.new_cache() if cached else None
+        if cache is not None and layout.rounds()[0] == ("frame",):
+            backbone({"frame": encoded.frame}, layout, sigma={}, cache=cache, **encoded.words)
+
+        def velocity(x: State, sigma: Levels) -> dict[str, Tensor]:
+            level = {name: s.expand(encoded.batch).to(encoded.frame) for name, s in sigma.items()}
+            seen = {name: encoded.reader.through(name, value, level[name]) if name in self.futures else value for name, value in x.items()}
+            predicted = self._predict(backbone, self._beside(seen, encoded), fixed, level, layout, encoded.words, cache)
             return {name: to_velocity(self.layout[name].target, predicted[name], value, level[name]) for name, value in x.items()}
 
-        end = integrate(velocity, start, sigmas(self.config.steps, shift=self.config.shift), solver=self.config.solver)
-        if "video" not in end:
-            return Proposal(actions=end["action"])
-        future = (end["video"] + self._origin(encoded)).unflatten(1, (len(self.config.future_offsets), -1))
+        end = integrate(velocity, start, self._schedule(names, given, unknown), solver=self.config.solver)
+        future = {name: (end[name] + self._origin(name, encoded)).unflatten(1, (len(self.config.future_offsets), -1))
+                  for name in names if name != "action" and name not in unknown}
         return Proposal(actions=end["action"], future=future)
 
-    def _predict(self, backbone: Backbone, x: dict[str, Tensor], given: dict[str, Tensor], level: dict[str, Tensor],
-                 text: dict[str, Tensor], cache: Cache | None) -> dict[str, Tensor]:
+    def _schedule(self, names: Collection[str], given: Collection[str], unknown: Collection[str]) -> dict[str, Tensor]:
+        """Noise levels of each stream at each step."""
+        steps = self.config.steps
+        whole = sigmas(steps, shift=self.config.shift)
+        first = {"together": None, "action-first": {"action"}, "future-first": set(self.futures)}[self.config.order]
+        plan = dict.fromkeys(names, whole)
+        if first is not None:
+            early = torch.cat([whole, torch.zeros(steps)])
+            late = torch.cat([torch.ones(steps), whole])
+            plan = {name: early if name in first else late for name in names}
+        length = len(next(iter(plan.values())))
+        return plan | dict.fromkeys(given, torch.zeros(length)) | dict.fromkeys(unknown, torch.ones(length))
+
+    @staticmethod
+    def _predict(backbone: Backbone, x: dict[str, Tensor], fixed: dict[str, Tensor], level: dict[str, Tensor], layout: Layout,
+                 words: dict[str, Tensor], cache: Cache | None) -> dict[str, Tensor]:
         if cache is None:
-            return backbone(given | x, self.layout, sigma=level, **text)
-        cache.forget(("video", "state", "action"))
+            return backbone(fixed | x, layout, sigma=level, **words)
+        rounds = layout.rounds()
+        kept = ("frame",) if rounds[0] == ("frame",) else ()
+        cache.forget(n for n in layout.names if n not in kept)
         predicted = {}
-        for streams in self.layout.rounds():
-            if streams == ("frame",):
-                continue
-            predicted |= backbone({n: x[n] if n in x else given[n] for n in streams}, self.layout,
-                                  sigma={n: level[n] for n in streams if n in level}, cache=cache, **text)
+        for streams in rounds:
+            if streams != kept:
+                predicted |= backbone({n: x[n] if n in x else fixed[n] for n in streams}, layout,
+                                      sigma={n: level[n] for n in streams if n in level}, cache=cache, **words)
         return predicted
+
+
+def _places(form: SubstrateForm, view: SubstrateForm) -> tuple[Position, ...]:
+    """Positions of a future's tokens on the view's grid, so that streams of other resolutions share its picture."""
+    _, rows, columns = view.grid
+    _, own_rows, own_columns = form.grid
+    down, across = rows / own_rows, columns / own_columns
+    return tuple((t, row * down, column * across) for t, row, column in form.positions(0.0))

@@ -1,4 +1,4 @@
-"""Area resizing of images, the one way in which foreact makes pictures smaller or larger.
+"""Area resizing of images, the one way in which foreact makes pictures smaller or larger; maps of labels have a way of their own.
 
 Every output pixel is the mean of the input pixels under it (adaptive average pooling), rounded half up. Training and
 deployment must use the same operation; the word `area` is what a protocol records.
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-__all__ = ["resize_area"]
+__all__ = ["resize_area", "resize_nearest"]
 
 
 def resize_area(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -24,3 +24,13 @@ def resize_area(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return ((2 * total + rows * columns) // (2 * rows * columns)).astype(np.uint8)
     pooled = functional.interpolate(torch.from_numpy(np.ascontiguousarray(images)).float(), size=tuple(size), mode="area")
     return (pooled + 0.5).floor().clamp(0, 255).to(torch.uint8).numpy()
+
+
+def resize_nearest(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(n, height, width) -> (n, *size), each pixel one of the old ones: for labels and distances, which have no mean."""
+    height, width = maps.shape[-2:]
+    if (height, width) == tuple(size):
+        return maps
+    rows = ((np.arange(size[0]) + 0.5) * height / size[0]).astype(np.int64)
+    columns = ((np.arange(size[1]) + 0.5) * width / size[1]).astype(np.int64)
+    return maps[:, rows[:, None], columns]

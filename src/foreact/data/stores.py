@@ -22,7 +22,7 @@ from foreact.data.cache import Cache
 from foreact.data.lerobot.dataset import Dataset
 from foreact.data.resizing import resize_area
 
-__all__ = ["DecodedFrames", "EncodedStore", "FrameSource", "FrameStore", "frame_source"]
+__all__ = ["DecodedFrames", "EncodedStore", "FrameSource", "FrameStore", "FutureStore", "frame_source"]
 
 Encode = Callable[[Mapping[str, Tensor]], Tensor]
 Size = tuple[int, int]
@@ -173,4 +173,42 @@ class EncodedStore:
                                        next_step="store it as bfloat16 or float32, or mend the encoder")
                 raw = values.view(torch.uint16) if self._dtype == "bfloat16" else values
                 output.write(raw.contiguous().numpy().data)
+                progress.advance(len(rows))
+
+
+class FutureStore:
+    """The encoded future of every row, made once: (rows, offsets, tokens, channels) on disk.
+
+    For substrates that measure a future from its present or from annotations, and so cannot be stored frame by frame.
+    encode: takes rows (batch,), gives (batch, offsets, tokens, channels); called without gradients. key: a hash of the
+    encoder's weights and config. offsets: control steps, part of what the store depends on.
+    """
+
+    def __init__(self, dataset: Dataset, cameras: Sequence[str], encode: Callable[[np.ndarray], Tensor], key: str, *,
+                 offsets: Sequence[int], batch: int = 64, cache: Cache | None = None) -> None:
+        self.dataset, self.cameras, self._encode, self._batch = dataset, tuple(cameras), encode, batch
+        shape = (dataset.frames_total, *self._run(np.arange(1)).shape[1:])
+        words = json.dumps([dataset.fingerprint, self.cameras, list(offsets), dataset.decoder.__name__, key, list(shape)])
+        name = "future-" + hashlib.blake2b(words.encode(), digest_size=16).hexdigest()
+        path = (cache or Cache()).entry(name, int(np.prod(shape)) * 2, self._fill)
+        self._values = np.memmap(path / "values", dtype=np.float16, mode="r", shape=shape)
+
+    def read(self, rows: np.ndarray) -> Tensor:
+        """rows (batch,) -> float32 (batch, offsets, tokens, channels)."""
+        return torch.from_numpy(np.asarray(self._values[rows])).float()
+
+    def _run(self, rows: np.ndarray) -> Tensor:
+        with torch.no_grad():
+            return self._encode(rows).float().cpu()
+
+    def _fill(self, folder: Path) -> None:
+        total = self.dataset.frames_total
+        with open(folder / "values", "wb") as output, meter("encoding futures", total) as progress:
+            for start in range(0, total, self._batch):
+                rows = np.arange(start, min(start + self._batch, total))
+                values = self._run(rows).to(torch.float16)
+                if not torch.isfinite(values).all():
+                    raise DatasetError("an encoded future is not finite", where=f"FutureStore, rows {rows[0]}..{rows[-1]}",
+                                       next_step="run `foreact data check` on the dataset")
+                output.write(values.contiguous().numpy().data)
                 progress.advance(len(rows))

@@ -16,8 +16,9 @@ from torch.utils import data
 
 from foreact.contract.context import Context, Window
 from foreact.contract.errors import ConfigError, DatasetError
+from foreact.data.annotations import AnnotationStore
 from foreact.data.lerobot.dataset import Dataset
-from foreact.data.stores import DecodedFrames, EncodedStore, FrameSource
+from foreact.data.stores import DecodedFrames, EncodedStore, FrameSource, FutureStore
 
 __all__ = ["Offsets", "Windows", "collate", "offsets_from_seconds", "steps_from_seconds"]
 
@@ -26,7 +27,8 @@ __all__ = ["Offsets", "Windows", "collate", "offsets_from_seconds", "steps_from_
 class Offsets:
     """What a window spans, in control steps. history ends with 0, the present; future is after it; both ascend.
 
-    The actions are those of steps 0 .. horizon - 1; `past_actions` counts executed actions before the present.
+    The actions are those of steps 0 .. horizon - 1; `past_actions` counts executed actions before the present, which are
+    zeros before the episode's start.
     """
 
     horizon: int
@@ -88,26 +90,30 @@ class Windows(data.Dataset):
     """Map-style: `windows[i]` is a `Window` of batch size 1; `windows.batch(indices)` gathers many at once.
 
     frames: where images come from (default: decoding each time); None with `images=False` leaves them out.
-    encoded: fills `Window.encoded` with (history, then future) encodings.
+    encoded: fills `Window.encoded`: "view" with the history, every other name with that part of the future.
     episodes: places in `dataset.episodes` to draw from (default all). action_key None: video without actions, which
-    needs `action_size`; such windows have `has_action` False and zero actions.
-    extras: numeric features at the present step. `Window.extras` also holds row, episode, frame and history_is_pad.
+    needs `action_size`; such windows have `has_action` False and zero actions. action_free: episodes whose actions are hidden
+    likewise, though the dataset has them. executed_key: what was carried out, where the dataset has it beside the actions.
+    annotations: read at the present and the future. discount: gamma of `Window.value`, where the dataset knows success.
+    extras: numeric features at the present step. `Window.extras` also holds row, episode and frame.
     """
 
     def __init__(self, dataset: Dataset, offsets: Offsets, *, cameras: Sequence[str] | None = None,
                  state_key: str = "observation.state", action_key: str | None = "action", action_size: int | None = None,
-                 episodes: Sequence[int] | None = None, frames: FrameSource | None = None, encoded: EncodedStore | None = None,
-                 images: bool = True, goal: bool = False, extras: Sequence[str] = ()) -> None:
+                 executed_key: str | None = "executed_action", episodes: Sequence[int] | None = None, action_free: Sequence[int] = (),
+                 frames: FrameSource | None = None, encoded: Mapping[str, EncodedStore | FutureStore] | None = None, images: bool = True,
+                 goal: bool = False, annotations: AnnotationStore | None = None, discount: float = 0.99,
+                 extras: Sequence[str] = ()) -> None:
         self.dataset, self.offsets, self._goal = dataset, offsets, goal
         self.cameras = tuple(cameras) if cameras is not None else tuple(dataset.cameras)
         for camera in self.cameras:
             dataset.camera_key(camera)
         self._frames = None if not images else frames or DecodedFrames(dataset, self.cameras)
-        self._encoded = encoded
-        if encoded is not None and encoded.cameras != self.cameras:
-            raise ConfigError("the encodings are of other cameras", where="windows.encoded", found=encoded.cameras,
-                              accepted=self.cameras)
-        for source in (self._frames, encoded):
+        self._encoded, self._annotations = dict(encoded or {}), annotations
+        for store in self._encoded.values():
+            if store.cameras != self.cameras:
+                raise ConfigError("the encodings are of other cameras", where="windows.encoded", found=store.cameras, accepted=self.cameras)
+        for source in (self._frames, *self._encoded.values(), annotations):
             if source is not None and source.dataset.fingerprint != dataset.fingerprint:
                 raise ConfigError("frames and windows are of different datasets", where="windows",
                                   found=source.dataset.root, accepted=dataset.root)
@@ -116,8 +122,12 @@ class Windows(data.Dataset):
         if self._action is None and not action_size:
             raise ConfigError("video without actions needs the size that actions would have", where="windows.action_size")
         self._action_size = int(action_size or 0) if self._action is None else self._action.shape[1]
+        known = action_key is not None and executed_key in dataset.info.features
+        self._executed = self._vectors(executed_key) if known else None
+        self._free = np.isin(np.arange(len(dataset.episodes)), np.asarray(action_free, dtype=np.int64))
         self._extras = {key: torch.from_numpy(np.ascontiguousarray(dataset.column(key))) for key in extras}
         self._choose(episodes)
+        self._value = None if "next.success" not in dataset.info.features else torch.from_numpy(returns(dataset, discount))
 
     def _vectors(self, key: str) -> np.ndarray:
         values = self.dataset.column(key)
@@ -161,29 +171,53 @@ class Windows(data.Dataset):
         seen = {camera: self._frames.read(camera, np.concatenate([history, future], 1)) for camera in self.cameras} \
             if self._frames is not None else {}
         split = len(o.history)
-        past, past_pad = _gathered(present, tuple(range(-o.past_actions, 0)), first, last)
-        extras = {"row": torch.from_numpy(present), "episode": torch.from_numpy(episode),
-                  "frame": torch.from_numpy(present - first[:, 0]), "history_is_pad": history_pad}
-        if o.past_actions:
-            extras["past_action_is_pad"] = past_pad
+        free = torch.from_numpy(self._free[episode]) if self._action is not None else torch.ones(len(present), dtype=torch.bool)
         goals = {c: torch.from_numpy(self._frames.read(c, last[:, 0])) for c in self.cameras} \
             if self._goal and self._frames is not None else None
+        past, past_pad = self._past(present, first, last)
         context = Context(
             images={camera: torch.from_numpy(images[:, :split]) for camera, images in seen.items()},
             state=torch.from_numpy(self._state[history]), instruction=self.dataset.texts(present),
-            past_actions=self._actions(past) if o.past_actions else None, goal_images=goals)
+            past_actions=past, history_is_pad=history_pad, past_is_pad=past_pad, goal_images=goals)
+        extras = {"row": torch.from_numpy(present), "episode": torch.from_numpy(episode), "frame": torch.from_numpy(present - first[:, 0])}
+        span = np.concatenate([present[:, None], future], 1)
         return Window(
-            context=context, actions=self._actions(actions), action_is_pad=action_pad,
+            context=context, actions=_hidden(self._of(self._action, actions), free), action_is_pad=action_pad,
+            executed=None if self._executed is None else _hidden(self._of(self._executed, actions), free),
             future_images={camera: torch.from_numpy(images[:, split:]) for camera, images in seen.items()},
-            future_is_pad=future_pad, future_offsets=o.future,
-            encoded=None if self._encoded is None else self._encoded.read(np.concatenate([history, future], 1)),
-            has_action=torch.full((len(present),), self._action is not None),
+            future_is_pad=future_pad, future_offsets=o.future, future_state=torch.from_numpy(self._state[future]),
+            annotations={} if self._annotations is None else self._annotations.read(span),
+            encoded={name: store.read(history if name == "view" else future) if isinstance(store, EncodedStore) else store.read(present)
+                     for name, store in self._encoded.items()},
+            has_action=~free, value=None if self._value is None else self._value[torch.from_numpy(present)],
             extras=extras | {key: values[torch.from_numpy(present)] for key, values in self._extras.items()})
 
-    def _actions(self, rows: np.ndarray) -> Tensor:
-        if self._action is None:
-            return torch.zeros(*rows.shape, self._action_size)
-        return torch.from_numpy(self._action[rows])
+    def _past(self, present: np.ndarray, first: np.ndarray, last: np.ndarray) -> tuple[Tensor | None, Tensor | None]:
+        """Executed actions before the present, zeros before the episode began."""
+        if not self.offsets.past_actions:
+            return None, None
+        rows, pad = _gathered(present, tuple(range(-self.offsets.past_actions, 0)), first, last)
+        return _hidden(self._of(self._action if self._executed is None else self._executed, rows), pad), pad
+
+    def _of(self, values: np.ndarray | None, rows: np.ndarray) -> Tensor:
+        return torch.zeros(*rows.shape, self._action_size) if values is None else torch.from_numpy(values[rows])
+
+
+def _hidden(actions: Tensor, where: Tensor) -> Tensor:
+    """Zeros where the action is not known."""
+    return torch.where(where[(...,) + (None,) * (actions.ndim - where.ndim)], 0.0, actions)
+
+
+def returns(dataset: Dataset, discount: float) -> np.ndarray:
+    """The Monte Carlo return from each row under a reward of 1 at the first success: gamma^(steps until it), or 0 (MV-WAM, section 3.2)."""
+    success = dataset.column("next.success").reshape(-1).astype(bool)
+    found = np.zeros(len(success), np.float32)
+    for episode in dataset.episodes:
+        hits = np.flatnonzero(success[episode.first:episode.last + 1])
+        if len(hits):
+            left = np.maximum(hits[0] - np.arange(episode.length), 0)
+            found[episode.first:episode.last + 1] = discount ** left
+    return found
 
 
 def _gathered(present: np.ndarray, offsets: tuple[int, ...], first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, Tensor]:
@@ -208,10 +242,13 @@ def collate(windows: Sequence[Window]) -> Window:
     context = Context(
         images=by_name([c.images for c in contexts]), state=torch.cat([c.state for c in contexts]),
         instruction=tuple(text for c in contexts for text in c.instruction),
-        past_actions=joined([c.past_actions for c in contexts]), goal_images=by_name(goals) if goals else None)
+        past_actions=joined([c.past_actions for c in contexts]), history_is_pad=joined([c.history_is_pad for c in contexts]),
+        past_is_pad=joined([c.past_is_pad for c in contexts]), goal_images=by_name(goals) if goals else None)
     return Window(
         context=context, actions=torch.cat([w.actions for w in windows]),
         action_is_pad=torch.cat([w.action_is_pad for w in windows]), future_images=by_name([w.future_images for w in windows]),
         future_is_pad=torch.cat([w.future_is_pad for w in windows]), future_offsets=one.future_offsets,
-        encoded=joined([w.encoded for w in windows]), has_action=joined([w.has_action for w in windows]),
+        future_state=joined([w.future_state for w in windows]), executed=joined([w.executed for w in windows]),
+        annotations=by_name([w.annotations for w in windows]), encoded=by_name([w.encoded for w in windows]),
+        has_action=joined([w.has_action for w in windows]), value=joined([w.value for w in windows]),
         extras=by_name([w.extras for w in windows]))

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from foreact.contract.axes import Memory, Regime, SeededNoise
+from foreact.contract.axes import Memory, Regime, SeededNoise, Session
 from foreact.contract.config import Buildable, Config
 from foreact.contract.context import Context, Plan, fake_context
 from foreact.contract.errors import SpecError
@@ -29,7 +29,7 @@ from foreact.contract.specs import ActionSpec
 from foreact.envs.base import Environment, Observation
 from foreact.model import WorldActionModel
 
-__all__ = ["Call", "Controller", "OutOfBounds", "Policy", "Seat", "noise_seed", "within_bounds"]
+__all__ = ["Call", "Controller", "OutOfBounds", "Policy", "Seat", "context_of", "noise_seed", "within_bounds"]
 
 OutOfBounds = Literal["clip", "error"]
 
@@ -70,11 +70,17 @@ class Call:
 
 @dataclass
 class Seat:
-    """An episode under way: what the regime remembers of it, and the calls made so far."""
+    """An episode under way: what the regime remembers of it, the calls made so far, and what a model with a history is shown.
+
+    seen: observations at the last calls, the newest last; executed: actions since the start, as they were carried out.
+    """
 
     seed: int
     memory: Memory = field(default_factory=Memory)
     calls: list[Call] = field(default_factory=list)
+    seen: list[Observation] = field(default_factory=list)
+    executed: list[np.ndarray] = field(default_factory=list)
+    session: Session | None = None
 
 
 def noise_seed(seed: int, call: int) -> int:
@@ -109,37 +115,47 @@ class Controller:
     lanes: the batch size that defines a plan; 0 takes every batch as it comes, and results then depend on it.
     imagine: decode the predicted futures to images, for recordings.
     alone_ms: how long the plan of a single episode took, unpadded: what one robot waits for. Timed a few times at the start.
+
+    Under a regime that carries a memory from call to call, every episode is planned alone, so nothing can depend on its neighbours.
     """
 
     TIMED_ALONE = 8
 
     def __init__(self, model: WorldActionModel, regime: Regime | None = None, *, lanes: int = 4, imagine: bool = False) -> None:
         self.model, self.regime = model.eval(), regime or model.regime
-        self.lanes, self.imagine = lanes, imagine and model.substrate.decodable
+        self.lanes, self.imagine = 1 if self.regime.persistent else lanes, imagine and model.substrate.watchable
         self.alone_ms: list[float] = []
         self._left_to_time = self.TIMED_ALONE
         self._trusted: dict[int, bool] = {}
-        self.model.plan(fake_context(model.observation, batch=1))  # one-time set-up is nobody's latency
+        coupling = model.config.coupling
+        self.model.plan(fake_context(model.observation, batch=1, history=coupling.history, past=coupling.past_actions,
+                                     actions=model.action.size))  # one-time set-up is nobody's latency
 
     def due(self, seat: Seat) -> bool:
         return self.regime.due(seat.memory)
 
     def plan(self, seats: Sequence[Seat], observations: Sequence[Observation]) -> None:
         """Give every seat a new plan from its observation."""
+        for seat, observation in zip(seats, observations, strict=True):
+            seat.seen = [*seat.seen, observation][-self.model.config.coupling.history:]
+        if self.regime.persistent:
+            for seat in seats:
+                self._plan_alone(seat)
+            return
         if self._left_to_time > 0:
             self._left_to_time -= 1
-            self.alone_ms.append(self._call(seats[:1], observations[:1], 1).model_ms)
+            self.alone_ms.append(self._call(seats[:1], 1).model_ms)
         size = len(seats)
         if not self.lanes or size <= self.lanes:
-            self._hand_out(seats, self._call(seats, observations, self.lanes or size))
+            self._hand_out(seats, self._call(seats, self.lanes or size))
             return
         if self._trusted.get(size):
-            self._hand_out(seats, self._call(seats, observations, size))
+            self._hand_out(seats, self._call(seats, size))
             return
         cut = [slice(start, start + self.lanes) for start in range(0, size, self.lanes)]
-        parts = [self._call(seats[part], observations[part], self.lanes) for part in cut]
+        parts = [self._call(seats[part], self.lanes) for part in cut]
         if size not in self._trusted:
-            whole = self._call(seats, observations, size)
+            whole = self._call(seats, size)
             self._trusted[size] = all(_same(whole.plan, part, made.plan) for part, made in zip(cut, parts, strict=True))
         for part, made in zip(cut, parts, strict=True):
             self._hand_out(seats[part], made)
@@ -149,25 +165,41 @@ class Controller:
         actions = []
         while len(actions) < limit and not self.due(seat):
             actions.append(self.regime.act(seat.memory))
+        low, high = np.float32(self.model.action.low), np.float32(self.model.action.high)
+        seat.executed.extend(np.clip(action, low, high) for action in actions)
         return np.stack(actions)
 
-    def _call(self, seats: Sequence[Seat], observations: Sequence[Observation], rows: int) -> _Made:
+    def _plan_alone(self, seat: Seat) -> None:
+        """One episode's plan, with the memory that it carries."""
+        if seat.session is None:
+            seat.session = self.model.coupling.begin()
+        made = self._call([seat], 1)
+        if self._left_to_time > 0:
+            self._left_to_time -= 1
+            self.alone_ms.append(made.model_ms)
+        self._hand_out([seat], made)
+
+    def _call(self, seats: Sequence[Seat], rows: int) -> _Made:
         """Plans of these seats in a batch of `rows`, of which those past the seats repeat the last."""
         start = time.perf_counter()
         padding = rows - len(seats)
-        context = _context([*observations, *[observations[-1]] * padding])
+        coupling = self.model.config.coupling
+        context = context_of([*seats, *[seats[-1]] * padding], history=coupling.history, past=coupling.past_actions,
+                             width=self.model.action.size)
         seeds = [noise_seed(seat.seed, seat.memory.calls) for seat in seats]
         noise = SeededNoise([*seeds, *seeds[-1:] * padding], self.model.device)
         ready = time.perf_counter()
-        plan = self.model.plan(context, noise=noise)
+        plan = self.model.plan(context, noise=noise, session=seats[0].session)
         return _Made(plan, 1e3 * (ready - start), 1e3 * (time.perf_counter() - ready))
 
     def _hand_out(self, seats: Sequence[Seat], made: _Made) -> None:
         plan, actions = made.plan, made.plan.actions.cpu().numpy()
         imagined = None
         if self.imagine and plan.future is not None:
+            present = {name: torch.from_numpy(np.stack([seat.seen[-1]["images"][name] for seat in seats]))
+                       for name in self.model.observation.camera_names}
             with torch.no_grad():
-                decoded = self.model.substrate.decode(plan.future.values)
+                decoded = self.model.substrate.decode(plan.future.values[: len(seats)], present)
             imagined = {name: images.cpu().numpy() for name, images in decoded.items()}
         for row, seat in enumerate(seats):
             seat.calls.append(Call(
@@ -184,13 +216,20 @@ class _Made:
     model_ms: float
 
 
-def _context(observations: Sequence[Observation]) -> Context:
-    """The present of several episodes as one batch, with a history of one."""
+def context_of(seats: Sequence[Seat], *, history: int, past: int, width: int) -> Context:
+    """The present of several episodes as one batch; what lies before an episode began repeats its first frame, and is no action."""
+    shown = [[seat.seen[0]] * (history - len(seat.seen)) + seat.seen for seat in seats]
+    early = torch.tensor([[i < history - len(seat.seen) for i in range(history)] for seat in seats])
+    actions, unknown = None, None
+    if past:
+        rows = [[np.zeros(width, np.float32)] * (past - len(seat.executed)) + seat.executed[-past:] for seat in seats]
+        actions = torch.from_numpy(np.stack([np.stack(row) for row in rows]).astype(np.float32))
+        unknown = torch.tensor([[i < past - len(seat.executed) for i in range(past)] for seat in seats])
     return Context(
-        images={name: torch.from_numpy(np.stack([o["images"][name] for o in observations]))[:, None]
-                for name in observations[0]["images"]},
-        state=torch.from_numpy(np.stack([o["state"] for o in observations]))[:, None],
-        instruction=tuple(o["instruction"] for o in observations))
+        images={name: torch.from_numpy(np.stack([np.stack([o["images"][name] for o in row]) for row in shown]))
+                for name in shown[0][0]["images"]},
+        state=torch.from_numpy(np.stack([np.stack([o["state"] for o in row]) for row in shown])),
+        instruction=tuple(row[-1]["instruction"] for row in shown), past_actions=actions, history_is_pad=early, past_is_pad=unknown)
 
 
 def _same(whole: Plan, part: slice, made: Plan) -> bool:

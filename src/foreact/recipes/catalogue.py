@@ -1,4 +1,4 @@
-"""The catalogue: every module in this folder that defines `RECIPE` is a recipe of that module's name.
+"""The catalogue: every module in this folder that defines `RECIPE` is a recipe of that module's name, hyphens for underscores.
 
 Adding a recipe is adding a file. A module is imported only when its recipe is asked for.
 """
@@ -16,13 +16,13 @@ from foreact.training.run import Run, Stage
 
 __all__ = ["baseline", "names", "recipe"]
 
-_NOT_RECIPES = frozenset({"recipe", "catalogue"})
+_NOT_RECIPES = frozenset({"recipe", "catalogue", "presets"})
 
 
 def names() -> tuple[str, ...]:
     """The names of all recipes, in order."""
     folder = Path(__file__).parent
-    return tuple(sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if m.name not in _NOT_RECIPES))
+    return tuple(sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules([str(folder)]) if m.name not in _NOT_RECIPES))
 
 
 def recipe(name: str) -> Recipe:
@@ -30,8 +30,8 @@ def recipe(name: str) -> Recipe:
     known = names()
     if name not in known:
         raise ConfigError("no such recipe", where="recipe", found=name, accepted=", ".join(known), next_step=nearest(name, known))
-    found: Recipe = importlib.import_module(f"foreact.recipes.{name}").RECIPE
-    assert found.name == name, f"recipes/{name}.py defines a recipe called {found.name}"
+    found: Recipe = importlib.import_module(f"foreact.recipes.{name.replace('-', '_')}").RECIPE
+    assert found.name == name, f"the module of '{name}' defines a recipe called {found.name}"
     return found
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from foreact.backbones.joint_embedding import JointEmbeddingPredictor
 from foreact.couplings.post_head import PostPredictionHead
 from foreact.model import WorldActionModel
-from foreact.nets.action_head import HeadSize
+from foreact.nets.action_expert import ActionExpert
 from foreact.nets.pretrained_vision import DINOV2_LARGE, DINOV2_SMALL
 from foreact.nets.self_distilled import SelfDistilled
 from foreact.nets.text import HashedWords
@@ -59,7 +59,7 @@ def tiny() -> Run:
         model=WorldActionModel.Config(
             substrate=FrozenFeatures.Config(encoder=SelfDistilled.Config(width=128, depth=4), grid=(4, 4)),
             backbone=JointEmbeddingPredictor.Config(width=192, depth=5, heads=4),
-            coupling=PostPredictionHead.Config(horizon=96, future_offsets=(48, 96), head=HeadSize(width=192, depth=5), steps=4),
+            coupling=PostPredictionHead.Config(horizon=96, future_offsets=(48, 96), head=ActionExpert.Config(width=192, depth=5)),
             regime=OpenLoop.Config(),
             text=HashedWords.Config()),
         training=Training(
@@ -77,8 +77,9 @@ def base() -> Run:
         model=WorldActionModel.Config(
             substrate=FrozenFeatures.Config(encoder=DINOV2_SMALL, grid=(8, 8)),
             backbone=JointEmbeddingPredictor.Config(width=768, depth=9, heads=12),
-            coupling=PostPredictionHead.Config(horizon=96, future_offsets=(24, 48, 72, 96), density="logit-normal", steps=10,
-                                               head=HeadSize(width=512, depth=8, heads=8)),
+            coupling=PostPredictionHead.Config(
+                horizon=96, future_offsets=(24, 48, 72, 96),
+                head=ActionExpert.Config(width=512, depth=8, heads=8, density="logit-normal", steps=10)),
             regime=OpenLoop.Config(),
             text=HashedWords.Config(width=256, words=32)),
         training=Training(
@@ -95,8 +96,9 @@ def paper() -> Run:
         model=WorldActionModel.Config(
             substrate=FrozenFeatures.Config(encoder=DINOV2_LARGE, grid=(16, 16)),
             backbone=JointEmbeddingPredictor.Config(width=1024, depth=24, heads=16),
-            coupling=PostPredictionHead.Config(horizon=96, future_offsets=(24, 48, 72, 96), density="logit-normal", steps=10,
-                                               head=HeadSize(width=1024, depth=16, heads=16)),
+            coupling=PostPredictionHead.Config(
+                horizon=96, future_offsets=(24, 48, 72, 96),
+                head=ActionExpert.Config(width=1024, depth=16, heads=16, density="logit-normal", steps=10)),
             regime=OpenLoop.Config(),
             text=HashedWords.Config(width=1024, buckets=32_768, words=64)),
         training=Training(
@@ -106,4 +108,4 @@ def paper() -> Run:
         windows=WindowSettings(image_size=(224, 224)))
 
 
-RECIPE = Recipe(name="jepa", card=CARD, sizes={"tiny": tiny, "base": base, "paper": paper}, parameters=1_026_339_856)
+RECIPE = Recipe(name="jepa", card=CARD, sizes={"tiny": tiny, "base": base, "paper": paper}, parameters=1_027_913_744)

@@ -19,7 +19,8 @@ __all__ = ["Card", "Recipe", "parameters"]
 class Card:
     """Where a recipe comes from, its place on the four axes in the survey's words, and where it differs from its source.
 
-    arxiv: identifier without prefix; empty where none is known. deviations: one sentence each.
+    arxiv: identifier without prefix; empty where none is known. deviations: one sentence each. census: the name of the survey's
+    row that it is a recipe of; empty where it is none.
     """
 
     title: str
@@ -33,6 +34,7 @@ class Card:
     regime: str
     deviations: tuple[str, ...]
     bibtex: str
+    census: str = ""
 
     @property
     def axes(self) -> dict[str, str]:
@@ -42,7 +44,7 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """`sizes` maps "tiny" (two CPU cores), "base" (one GPU) and "paper" (the source's own scale) to builders of a `Run`.
+    """`sizes` maps "tiny" (two CPU cores) and "paper" (the source's own scale), perhaps "base" (one GPU), to builders of a `Run`.
 
     parameters: count at size "paper" for two cameras and a state and an action of four numbers; a test counts them anew.
     """

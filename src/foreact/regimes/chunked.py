@@ -17,6 +17,7 @@ class Chunked(Regime):
     """Execute the first `replan` actions of each plan, then look again."""
 
     name = "Chunked"
+    persistent = False
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Regime.Config):
@@ -27,6 +28,9 @@ class Chunked(Regime):
                 raise MisfitError("the replan period does not fit the action chunk", where="model.regime.replan",
                                   found=f"replan = {self.replan}, model.coupling.horizon = {horizon}", accepted=f"1 to {horizon}",
                                   next_step="lower model.regime.replan or raise model.coupling.horizon")
+
+        def period(self) -> int | None:
+            return self.replan
 
     def __init__(self, config: Config, horizon: int) -> None:
         config.check(horizon)

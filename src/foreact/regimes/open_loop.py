@@ -17,6 +17,7 @@ class OpenLoop(Regime):
     """Call the model once; when its window is spent, repeat its last action until the episode ends."""
 
     name = "Open-loop"
+    persistent = False
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Regime.Config):
@@ -25,6 +26,9 @@ class OpenLoop(Regime):
                 raise MisfitError("an open loop needs a window of several steps", where="model.regime",
                                   found=f"model.coupling.horizon = {horizon}", accepted="2 or more, best the length of the task",
                                   next_step="raise model.coupling.horizon")
+
+        def period(self) -> int | None:
+            return None
 
     def __init__(self, config: Config, horizon: int) -> None:
         config.check(horizon)

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from foreact.contract.axes import Substrate, SubstrateForm
+from foreact.contract.context import Scene
 from foreact.contract.errors import MisfitError, SpecError, TrainingError
 from foreact.contract.specs import ObservationSpec
 from foreact.nets.augmentation import recoloured
@@ -36,7 +37,8 @@ class FrozenFeatures(Substrate):
     """One encoder for all cameras; a frame is a grid of feature tokens for each camera."""
 
     kind = "Feature (teacher)"
-    decodable = False
+    decodable = watchable = False
+    per_frame = True
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Substrate.Config):
@@ -62,6 +64,9 @@ class FrozenFeatures(Substrate):
                                   accepted=f"divisors of {rows} and {columns}", next_step=f"model.substrate.grid=[{rows},{columns}]")
             return SubstrateForm(grid=(len(observation.cameras), *self.grid), channels=self.encoder.channels)
 
+        def needs(self, observation: ObservationSpec) -> tuple[str, ...]:
+            return ()
+
     def __init__(self, config: Config, observation: ObservationSpec) -> None:
         super().__init__()
         self.config, self.form, self.cameras = config, config.form(observation), observation.camera_names
@@ -83,17 +88,21 @@ class FrozenFeatures(Substrate):
         return F.avg_pool2d(tokens, (self._rows // rows, self._columns // columns)).flatten(2).transpose(1, 2)
 
     @torch.no_grad()
-    def encode(self, images: Mapping[str, UInt8[Tensor, "batch time 3 height width"]]) -> Float[Tensor, "batch time tokens channels"]:
-        return (self._raw(images) - self.mean) @ self.whiten
+    def encode(self, scene: Scene) -> Float[Tensor, "batch time tokens channels"]:
+        return (self._raw(scene.images) - self.mean) @ self.whiten
 
-    def decode(self, values: Float[Tensor, "batch time tokens channels"]) -> dict[str, UInt8[Tensor, "batch time 3 height width"]]:
+    def expose(self, values: Float[Tensor, "batch time tokens channels"]) -> Float[Tensor, "batch time tokens exposed"]:
+        return values
+
+    def decode(self, values: Float[Tensor, "batch time tokens channels"], present: Mapping[str, UInt8[Tensor, "batch 3 height width"]],
+               ) -> dict[str, UInt8[Tensor, "batch time 3 height width"]]:
         raise SpecError("features have no decoder", where="model.substrate", found=type(self).__name__,
                         accepted="a substrate with decodable = True", next_step="choose a pixel substrate to watch imagined futures")
 
-    def fit(self, batches: Iterable[Mapping[str, UInt8[Tensor, "batch 3 height width"]]], *, steps: int, seed: int) -> dict[str, float]:
+    def fit(self, batches: Iterable[Scene], *, steps: int, seed: int) -> dict[str, float]:
         """Fit the encoder, then the whitening on the last batches. The batch after `steps` is only measured on; see `_measure`."""
-        recent: deque[Mapping[str, Tensor]] = deque(maxlen=_WHITENING_BATCHES)
-        held_out: list[Mapping[str, Tensor]] = []
+        recent: deque[Scene] = deque(maxlen=_WHITENING_BATCHES)
+        held_out: list[Scene] = []
 
         def stream() -> Iterator[Tensor]:
             for step, batch in enumerate(batches):
@@ -101,7 +110,7 @@ class FrozenFeatures(Substrate):
                     held_out.append(batch)
                     return
                 recent.append(batch)
-                yield torch.cat([batch[name] for name in self.cameras])
+                yield torch.cat([batch.images[name][:, 0] for name in self.cameras])
 
         images = stream()
         with torch.random.fork_rng():
@@ -113,9 +122,9 @@ class FrozenFeatures(Substrate):
                 raise TrainingError("too few batches of frames to fit the substrate", where="training.substrate.steps", found=len(recent),
                                     accepted=f"{steps} and one more to measure on")
             with torch.no_grad():
-                rows = torch.cat([self._raw({name: images[:, None] for name, images in batch.items()})[:, 0] for batch in recent])
+                rows = torch.cat([self._raw(batch.images)[:, 0] for batch in recent])
                 self._fit_whitening(rows)
-                return self._measure({name: images[:, None] for name, images in held_out[0].items()})
+                return self._measure(held_out[0].images)
 
     def _fit_whitening(self, rows: Float[Tensor, "frame tokens channels"]) -> None:
         self.mean.copy_(rows.mean(dim=0))
@@ -134,9 +143,9 @@ class FrozenFeatures(Substrate):
         effective_rank: exp of the entropy of the eigenvalues of the raw tokens' covariance (Roy and Vetterli, 2007); 1 to channels.
         retrieval: share of frames whose recoloured copy is nearer to them than to any other frame of the batch.
         """
-        raw, tokens = self._raw(images)[:, 0], self.encode(images)[:, 0]
+        raw, tokens = self._raw(images)[:, 0], self.encode(Scene(images=images))[:, 0]
         centred = raw - self.mean
-        again = self.encode({name: recoloured(image[:, 0])[:, None] for name, image in images.items()})[:, 0]
+        again = self.encode(Scene(images={name: recoloured(image[:, 0])[:, None] for name, image in images.items()}))[:, 0]
         share = torch.linalg.eigvalsh(torch.cov(centred.flatten(0, 1).T)).clamp(min=1e-9)
         share = share / share.sum()
         nearest = torch.cdist(again.flatten(1), tokens.flatten(1)).argmin(dim=1)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from foreact.contract.axes import Substrate, SubstrateForm
+from foreact.contract.context import Scene
 from foreact.contract.errors import MisfitError, TrainingError
 from foreact.contract.progress import meter
 from foreact.contract.specs import ObservationSpec
@@ -52,7 +53,7 @@ class PixelLatents(Substrate):
     """One autoencoder for all cameras; a frame is a grid of latent tokens for each camera."""
 
     kind = "Pixel (latent)"
-    decodable = True
+    decodable = watchable = per_frame = True
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Substrate.Config):
@@ -82,6 +83,9 @@ class PixelLatents(Substrate):
             (height, width), = sizes
             return SubstrateForm(grid=(len(observation.cameras), height // self.patch, width // self.patch), channels=self.channels)
 
+        def needs(self, observation: ObservationSpec) -> tuple[str, ...]:
+            return ()
+
     def __init__(self, config: Config, observation: ObservationSpec) -> None:
         super().__init__()
         self.config, self.form, self.cameras = config, config.form(observation), observation.camera_names
@@ -99,12 +103,16 @@ class PixelLatents(Substrate):
         return images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
     @torch.no_grad()
-    def encode(self, images: Mapping[str, UInt8[Tensor, "batch time 3 height width"]]) -> Float[Tensor, "batch time tokens channels"]:
-        stacked = torch.stack([images[name] for name in self.cameras], dim=2)  # batch time camera 3 height width
+    def encode(self, scene: Scene) -> Float[Tensor, "batch time tokens channels"]:
+        stacked = torch.stack([scene.images[name] for name in self.cameras], dim=2)  # batch time camera 3 height width
         return self.encoder(self._patches(stacked.flatten(0, 2))).reshape(*stacked.shape[:2], self.form.tokens, self.form.channels)
 
+    def expose(self, values: Float[Tensor, "batch time tokens channels"]) -> Float[Tensor, "batch time tokens exposed"]:
+        return values
+
     @torch.no_grad()
-    def decode(self, values: Float[Tensor, "batch time tokens channels"]) -> dict[str, UInt8[Tensor, "batch time 3 height width"]]:
+    def decode(self, values: Float[Tensor, "batch time tokens channels"], present: Mapping[str, UInt8[Tensor, "batch 3 height width"]],
+               ) -> dict[str, UInt8[Tensor, "batch time 3 height width"]]:
         cameras = self.form.grid[0]
         images = self._images(self.decoder(values.float().unflatten(2, (cameras, -1)).flatten(0, 2)))
         images = images.unflatten(0, (*values.shape[:2], cameras))
@@ -112,13 +120,13 @@ class PixelLatents(Substrate):
 
     # --- fitting ------------------------------------------------------------------------------------------------------
 
-    def fit(self, batches: Iterable[Mapping[str, UInt8[Tensor, "batch 3 height width"]]], *, steps: int, seed: int) -> dict[str, float]:
+    def fit(self, batches: Iterable[Scene], *, steps: int, seed: int) -> dict[str, float]:
         """The code in closed form from the first batches, then `steps` steps for the decoder.
 
         Returns the PSNR in dB on the batch after the last, which no step has trained on, of the linear code alone
         and with the decoder. Reads at most steps + 33 batches.
         """
-        stream = (torch.cat([batch[name] for name in self.cameras]) for batch in batches)
+        stream = (torch.cat([batch.images[name][:, 0] for name in self.cameras]) for batch in batches)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self._fit_code(stream)

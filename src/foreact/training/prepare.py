@@ -9,19 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from foreact.contract.axes import Substrate
 from foreact.contract.config import config_hash
-from foreact.contract.context import Window
+from foreact.contract.context import Scene, Window
 from foreact.contract.errors import ConfigError
 from foreact.contract.normalisation import FeatureStatistics
 from foreact.contract.progress import say
 from foreact.contract.specs import ActionSpec, ObservationSpec
+from foreact.data.annotations import AnnotationStore
 from foreact.data.cache import Cache
 from foreact.data.lerobot.conventions import StatedConventions
 from foreact.data.lerobot.dataset import Dataset
 from foreact.data.loading import split_episodes
-from foreact.data.stores import EncodedStore, FrameSource, frame_source
+from foreact.data.stores import EncodedStore, FrameSource, FutureStore, frame_source
 from foreact.data.windows import Offsets, Windows
 from foreact.model import WorldActionModel
 from foreact.training.checkpoint import find, load_run
@@ -30,7 +31,7 @@ from foreact.training.run import Run
 
 __all__ = ["Material", "held_out_windows", "open_material", "prepare", "take_substrate", "windows"]
 
-_FRAMES, _VALIDATION = 0xF2A3, 0x7A11
+_FRAMES, _VALIDATION, _ACTION_FREE = 0xF2A3, 0x7A11, 0xF2EE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,56 +65,114 @@ def open_material(run: Run, dataset: Dataset, *, stated: StatedConventions | Non
 
 
 def prepare(model: WorldActionModel, run: Run, material: Material, *, substrate_of: Path | None) -> Mapping[str, float]:
-    """Fit normalisation on the training episodes, and the substrate unless another run's is taken. Returns measures."""
+    """Fit normalisation on the training episodes, and the substrates unless another run's are taken. Returns measures."""
     rows, dataset = material.train_rows, material.dataset
     model.fit_normalisation(FeatureStatistics.of(dataset.column("observation.state")[rows]),
                             FeatureStatistics.of(dataset.column("action")[rows]))
     if substrate_of is not None:
         take_substrate(model, run, substrate_of)
         return {}
-    settings, device = run.training.substrate, model.device
-    batches = _frame_batches(material, rows, settings.batch_size, run.training.seed, device)
-    measured = model.substrate.fit(batches, steps=settings.steps, seed=derived_seed(run.training.seed, _FRAMES))
-    if measured:
-        say("substrate: " + ", ".join(f"{name} {value:.2f}" for name, value in measured.items()))
-    return measured
+    settings, found = run.training.substrate, {}
+    for name, substrate in model.substrates.items():
+        batches = _scenes(model, run, material, substrate, rows, settings.batch_size)
+        measured = substrate.fit(batches, steps=settings.steps, seed=derived_seed(run.training.seed, _FRAMES))
+        if measured:
+            say(f"{name}: " + ", ".join(f"{what} {value:.2f}" for what, value in measured.items()))
+        found |= {what if name == "substrate" else f"{name}.{what}": value for what, value in measured.items()}
+    return found
 
 
-def _frame_batches(material: Material, rows: np.ndarray, size: int, seed: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
-    """Frames of the training episodes without end: the substrate takes as many batches as it needs."""
-    generator = np.random.default_rng(derived_seed(seed, _FRAMES))
+def _scenes(model: WorldActionModel, run: Run, material: Material, substrate: Substrate, rows: np.ndarray, size: int) -> Iterator[Scene]:
+    """Scenes of the training episodes without end: a substrate takes as many batches as it needs."""
+    generator, device = np.random.default_rng(derived_seed(run.training.seed, _FRAMES)), model.device
+    source = None if substrate.per_frame else _whole(run, material, substrate)
     while True:
         chosen = generator.choice(rows, size=size)
-        yield {name: torch.from_numpy(material.frames.read(name, chosen)).to(device) for name in material.observation.camera_names}
+        if source is not None:
+            yield source.batch(np.searchsorted(source.rows, chosen)).scene.to(device)
+            continue
+        yield Scene(images={name: torch.from_numpy(material.frames.read(name, chosen)[:, None]).to(device)
+                            for name in material.observation.camera_names})
+
+
+def _whole(run: Run, material: Material, substrate: Substrate) -> Windows:
+    """Windows of all rows with their images and with the annotations that `substrate` needs."""
+    needs = substrate.config.needs(material.observation)
+    offsets = Offsets(horizon=1, future=run.model.coupling.future_offsets)
+    return Windows(material.dataset, offsets, cameras=material.observation.camera_names,
+                   frames=material.frames, annotations=_annotations(run, material, needs))
+
+
+def _annotations(run: Run, material: Material, needs: Sequence[str]) -> AnnotationStore | None:
+    return AnnotationStore(material.dataset, needs, size=run.windows.image_size, cache=material.cache) if needs else None
 
 
 def take_substrate(model: WorldActionModel, run: Run, other: Path) -> None:
-    """Copy the fitted substrate of another run, so that two models live in the very same space."""
-    theirs = load_run(other).model.substrate
-    if theirs != run.model.substrate:
-        raise ConfigError("the other run has another substrate", where="substrate_of", found=theirs,
-                          accepted=run.model.substrate)
-    weights = {name: value for name, value in find(other).model().items() if name.startswith("substrate.")}
-    model.substrate.load_state_dict({name.removeprefix("substrate."): value for name, value in weights.items()})
+    """Copy the fitted substrates of another run, so that two models live in the very same space.
+
+    A baseline that predicts nothing has no further parts, and takes none.
+    """
+    theirs = load_run(other).model
+    parts = {part.name: part for part in theirs.beside}
+    wanted = (run.model.substrate, run.model.view, tuple(run.model.beside))
+    if wanted != (theirs.substrate, theirs.view, tuple(parts.get(part.name) for part in run.model.beside)):
+        raise ConfigError("the other run has another substrate", where="substrate_of", found=theirs.substrate, accepted=run.model.substrate)
+    weights = find(other).model()
+    for name, substrate in model.substrates.items():
+        substrate.load_state_dict({key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")})
 
 
 def windows(model: WorldActionModel, run: Run, material: Material, episodes: Sequence[int]) -> Windows:
     """Windows of these episodes, with stored encodings in place of images where the run asks to encode once."""
-    coupling, history = run.model.coupling, run.windows.history
-    offsets = Offsets(horizon=coupling.horizon, history=tuple(range(1 - history, 1)), future=coupling.future_offsets)
-    encoded = _encoded(model, run, material) if run.windows.encode_once else None
-    return Windows(material.dataset, offsets, cameras=material.observation.camera_names, episodes=episodes, encoded=encoded,
-                   frames=material.frames if encoded is None else None, images=encoded is None)
+    coupling = run.model.coupling
+    offsets = Offsets(horizon=coupling.horizon, future=coupling.future_offsets, past_actions=coupling.past_actions,
+                      history=tuple(range(-(coupling.history - 1) * coupling.history_stride, 1, coupling.history_stride)))
+    stored = _stores(model, run, material) if run.windows.encode_once else {}
+    needs = () if stored else run.model.needs(material.observation)
+    return Windows(material.dataset, offsets, cameras=material.observation.camera_names, episodes=episodes, encoded=stored,
+                   frames=None if stored else material.frames, images=not stored, annotations=_annotations(run, material, needs),
+                   action_free=_action_free(run, material), discount=run.windows.discount)
 
 
-def _encoded(model: WorldActionModel, run: Run, material: Material) -> EncodedStore:
-    digest, device = hashlib.sha256(config_hash(run.model.substrate).encode()), model.device
-    for name, value in model.substrate.state_dict().items():
+def _action_free(run: Run, material: Material) -> tuple[int, ...]:
+    """Episodes whose actions are hidden from training: a share of those trained on, chosen by the run's seed."""
+    count = round(run.windows.action_free * len(material.train))
+    chosen = np.random.default_rng(derived_seed(run.training.seed, _ACTION_FREE)).permutation(material.train)[:count]
+    return tuple(int(episode) for episode in chosen)
+
+
+def _stores(model: WorldActionModel, run: Run, material: Material) -> dict[str, EncodedStore | FutureStore]:
+    """The encoding of every frame by the view, and of every future by each part."""
+    per_frame: dict[int, EncodedStore] = {}
+
+    def frames(substrate: Substrate) -> EncodedStore:
+        if id(substrate) not in per_frame:  # present and future often live in one substrate
+            per_frame[id(substrate)] = EncodedStore(
+                material.frames, lambda images: substrate.encode(Scene(images=images).to(model.device)), _digest(substrate),
+                cache=material.cache)
+        return per_frame[id(substrate)]
+
+    found: dict[str, EncodedStore | FutureStore] = {"view": frames(model.eye)}
+    for name, part in model.parts.items() if run.model.coupling.future_offsets else ():
+        found[name] = frames(part) if part.per_frame else _futures(model, run, material, part)
+    return found
+
+
+def _futures(model: WorldActionModel, run: Run, material: Material, part: Substrate) -> FutureStore:
+    source = _whole(run, material, part)
+    return FutureStore(material.dataset, material.observation.camera_names,
+                       lambda rows: part.encode(source.batch(rows).scene.to(model.device))[:, 1:], _digest(part),
+                       offsets=run.model.coupling.future_offsets, cache=material.cache)
+
+
+def _digest(substrate: Substrate) -> str:
+    """What an encoding depends on: the substrate's config and weights."""
+    substrate.eval()
+    digest = hashlib.sha256(config_hash(substrate.config).encode())
+    for name, value in substrate.state_dict().items():
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    model.substrate.eval()
-    return EncodedStore(material.frames, lambda images: model.substrate.encode({n: x.to(device) for n, x in images.items()}),
-                        digest.hexdigest(), cache=material.cache)
+    return digest.hexdigest()
 
 
 def held_out_windows(source: Windows, run: Run) -> list[Window]:

@@ -24,17 +24,20 @@ __all__ = ["Average", "Checkpoints", "Optimiser", "Precision", "Run", "Schedule"
 
 @dataclass(frozen=True, kw_only=True)
 class WindowSettings:
-    """What is cut from an episode: `cameras` (empty: all of the dataset), `history` frames up to the present.
+    """What is cut from an episode: `cameras` (empty: all of the dataset).
 
     image_size: (height, width) to which all cameras are resized, or None to leave them.
     encode_once: keep the substrate's encoding of every frame on disk and read that instead of images.
-    The action horizon and the future offsets belong to the model's coupling.
+    action_free: share of the training episodes whose actions are hidden, as in video without action labels.
+    discount: gamma of the return that a value is trained on.
+    The horizon, the history and the future offsets belong to the model's coupling.
     """
 
     cameras: tuple[str, ...] = ()
-    history: int = 1
     image_size: tuple[int, int] | None = None
     encode_once: bool = True
+    action_free: float = 0.0
+    discount: float = 0.99
 
 
 @dataclass(frozen=True, kw_only=True)

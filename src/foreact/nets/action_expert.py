@@ -1,0 +1,150 @@
+"""A small action expert that reads what was predicted: a flow-matched denoiser of the chunk with a clean-sample target.
+
+    L_a = E || q_psi(a_sigma, sigma, s_hat, c) - a_0 ||^2,    a_sigma = (1 - sigma) a_0 + sigma a_1
+
+Its tokens are stretches of the chunk. In every layer they look at each other, then across at what conditions them: the
+tokens of the predicted future or of the predictor's hidden states, of the present, of the state and of the instruction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from foreact.contract.axes import Noise
+from foreact.contract.errors import ConfigError
+from foreact.flow.rotary import rotate
+from foreact.flow.samplers import Levels, Solver, State, integrate
+from foreact.flow.schedules import SigmaDensity, draw_sigma, sigmas
+from foreact.flow.targets import interpolate, to_velocity
+from foreact.nets.blocks import CrossAttention, FeedForward, SigmaEmbedding, attend, join_heads, modulate, split_heads, unit
+from foreact.nets.head import Head, Readable, Reading
+from foreact.nets.streams import Rotations
+
+__all__ = ["ActionExpert"]
+
+
+class _Layer(nn.Module):
+    """Self-attention, cross-attention to the conditions, feed-forward; `table` shifts the noise level's modulation."""
+
+    def __init__(self, width: int, heads: int, expansion: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.query_norm, self.key_norm = (nn.Parameter(torch.ones(width // heads)) for _ in range(2))
+        self.out = nn.Linear(width, width)
+        self.condition_norm = nn.LayerNorm(width)
+        self.condition = CrossAttention(width, width, heads)
+        self.feed_forward = FeedForward(width, expansion * width)
+        self.table = nn.Parameter(torch.zeros(6, width))
+
+    def forward(self, x: Tensor, modulation: Tensor, angle: Tensor, conditions: Tensor, mask: Tensor) -> Tensor:
+        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = (modulation + self.table).unbind(-2)
+        q, k, v = (split_heads(t, self.heads) for t in self.query_key_value(modulate(x, scale, shift)).chunk(3, dim=-1))
+        q, k = rotate(unit(q, self.query_norm), angle), rotate(unit(k, self.key_norm), angle)
+        x = x + (1 + gate) * self.out(join_heads(attend(q, k, v)))
+        x = x + self.condition(self.condition_norm(x), conditions, mask)
+        return x + (1 + gate_mlp) * self.feed_forward(modulate(x, scale_mlp, shift_mlp))
+
+
+class ActionExpert(Head):
+    """Gives the clean chunk for a noised one."""
+
+    learns_from_actions = True
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Head.Config):
+        """`steps_per_token` control steps share a token; `expansion` is the feed-forward's hidden size over the width.
+
+        sees_present: whether it looks at the present frame beside what was predicted.
+        """
+
+        width: int = 128
+        depth: int = 4
+        heads: int = 4
+        expansion: int = 4
+        steps_per_token: int = 4
+        sees_present: bool = True
+        density: SigmaDensity = "uniform"
+        shift: float = 1.0
+        steps: int = 4
+        solver: Solver = "euler"
+
+        def __post_init__(self) -> None:
+            if self.width % self.heads or (self.width // self.heads) % 2:
+                raise ConfigError("the width does not divide into heads of even size", where="model.coupling.head.heads",
+                                  found=f"width = {self.width}, heads = {self.heads}", accepted="width / heads even")
+            if self.steps < 1:
+                raise ConfigError("steps must be at least 1", where="model.coupling.head.steps", found=self.steps)
+
+    def __init__(self, config: Config, readable: Readable) -> None:
+        if readable.horizon < 1 or readable.horizon % config.steps_per_token:
+            raise ConfigError("the horizon must be a multiple of the head's steps per token", where="model.coupling.horizon",
+                              found=f"horizon = {readable.horizon}, head.steps_per_token = {config.steps_per_token}")
+        super().__init__()
+        self.config, self.readable = config, readable
+        width, dimensions = config.width, readable.dimensions
+        chunk = config.steps_per_token * dimensions.action
+        self.embed, self.unembed = nn.Linear(chunk, width), nn.Linear(width, chunk)
+        self.state, self.text = nn.Linear(dimensions.state, width), nn.Linear(dimensions.text, width)
+        seen = {"present": (1, dimensions.view.tokens, dimensions.view.channels)} if config.sees_present else {}
+        seen |= {name: (len(readable.offsets), form.tokens, form.channels) for name, form in readable.futures.items()}
+        if readable.taps is not None:
+            seen["tap"] = (1, *readable.taps)
+        self.vision = nn.ModuleDict({name: nn.Linear(channels, width) for name, (_, _, channels) in seen.items()})
+        self.place = nn.ParameterDict({name: nn.Parameter(0.02 * torch.randn(tokens, width)) for name, (_, tokens, _) in seen.items()})
+        self.time = nn.ParameterDict({name: nn.Parameter(0.02 * torch.randn(times, 1, width)) for name, (times, _, _) in seen.items()})
+        self.sigma = SigmaEmbedding(width)
+        self.modulation, self.final = nn.Linear(width, 6 * width), nn.Linear(width, 2 * width)
+        self.condition_norm = nn.LayerNorm(width)
+        self.layers = nn.ModuleList(_Layer(width, config.heads, config.expansion) for _ in range(config.depth))
+        for layer in (self.modulation, self.final, self.unembed):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self._rotations = Rotations(width // config.heads)
+        self._positions = tuple((float(i), 0.0, 0.0) for i in range(readable.horizon // config.steps_per_token))
+
+    def loss(self, reading: Reading, actions: Float[Tensor, "batch horizon action"], known: Bool[Tensor, "batch horizon"], *,
+             generator: torch.Generator) -> Tensor:
+        sigma = draw_sigma(len(actions), generator, density=self.config.density, shift=self.config.shift).to(actions.device)
+        noise = torch.randn(actions.shape, generator=generator).to(actions.device)
+        square = (self(interpolate(actions, noise, sigma), sigma, *self._conditions(reading)) - actions).square().mean(dim=-1)
+        keep = known.to(square.dtype)
+        return (square * keep).sum() / keep.sum().clamp(min=1)
+
+    def act(self, reading: Reading, *, noise: Noise) -> Float[Tensor, "batch horizon action"]:
+        conditions = self._conditions(reading)
+
+        def velocity(x: State, sigma: Levels) -> dict[str, Tensor]:
+            level = sigma["action"].expand(reading.context.batch).to(reading.context.frame)
+            return {"action": to_velocity("sample", self(x["action"], level, *conditions), x["action"], level)}
+
+        start = {"action": noise("action", (self.readable.horizon, self.readable.dimensions.action))}
+        return integrate(velocity, start, sigmas(self.config.steps, shift=self.config.shift), solver=self.config.solver)["action"]
+
+    def forward(self, actions: Float[Tensor, "batch horizon action"], sigma: Float[Tensor, " batch"],
+                conditions: Float[Tensor, "batch condition width"], mask: Bool[Tensor, "batch condition"],
+                ) -> Float[Tensor, "batch horizon action"]:
+        level = self.sigma(sigma)
+        modulation = self.modulation(level).unflatten(-1, (6, -1))[:, None]
+        x = self.embed(actions.unflatten(1, (-1, self.config.steps_per_token)).flatten(2))
+        angle = self._rotations(self._positions, actions.device)
+        for layer in self.layers:
+            x = layer(x, modulation, angle, conditions, mask)
+        shift, scale = self.final(level)[:, None].chunk(2, dim=-1)
+        return self.unembed(modulate(x, scale, shift)).float().reshape(actions.shape)
+
+    def _conditions(self, reading: Reading) -> tuple[Tensor, Tensor]:
+        """All that the action is conditioned on, as tokens with a mask of the real ones."""
+        context = reading.context
+        seen: Mapping[str, Tensor] = {"present": context.frame[:, None], **reading.futures}
+        if reading.taps is not None:
+            seen = {**seen, "tap": reading.taps[:, None]}
+        vision = [(self.vision[n](seen[n].to(context.frame.dtype)) + self.place[n] + self.time[n]).flatten(1, 2) for n in self.vision]
+        tokens = torch.cat([*vision, self.state(context.state)[:, None], self.text(context.text)], dim=1)
+        real = context.text_mask.new_ones(context.batch, tokens.shape[1] - context.text.shape[1])
+        return self.condition_norm(tokens), torch.cat([real, context.text_mask], dim=1)
