@@ -18,7 +18,7 @@ from foreact.couplings import Denoised, JointGeneration, PostPredictionHead
 from foreact.model import WorldActionModel
 from foreact.nets.action_expert import ActionExpert
 from foreact.nets.text import HashedWords
-from foreact.regimes import Chunked, OpenLoop
+from foreact.regimes import Chunked, OpenLoop, SingleStep
 from foreact.substrates import FrozenFeatures, PixelLatents, SelfDistilled
 
 OBSERVATION = ObservationSpec(cameras=tuple(CameraSpec(name=n, height=16, width=16) for n in ("front", "hand")), rate_hz=10.0,
@@ -45,7 +45,7 @@ COUPLINGS = {
                                                            imagination=Denoised.Config(steps=3, stop_after=1)),
 }
 """A class may come in several variants, told apart by what follows the colon."""
-REGIMES = {"Chunked": Chunked.Config(replan=3), "OpenLoop": OpenLoop.Config()}
+REGIMES = {"Chunked": Chunked.Config(replan=3), "OpenLoop": OpenLoop.Config(), "SingleStep": SingleStep.Config()}
 FITTING = {"JointGeneration": "MixtureOfTransformers", "PostPredictionHead": "JointEmbeddingPredictor",
            "PostPredictionHead:denoised": "DiffusionTransformer", "PostPredictionHead:tapped": "DiffusionTransformer"}
 

@@ -6,7 +6,7 @@ import pytest
 from foreact.contract.axes import Memory, Regime
 from foreact.contract.config import registered
 from foreact.contract.errors import MisfitError
-from foreact.regimes import Chunked, OpenLoop
+from foreact.regimes import Chunked, OpenLoop, SingleStep
 from tiny_members import REGIMES
 
 HORIZON = 8
@@ -28,7 +28,7 @@ def drive(regime, steps):
 
 def test_every_registered_regime_is_tested():
     assert set(registered(Regime.Config)) == set(REGIMES)
-    assert {type(c).owner.name for c in REGIMES.values()} == {"Chunked", "Open-loop"}
+    assert {type(c).owner.name for c in REGIMES.values()} == {"Chunked", "Open-loop", "Single-step"}
 
 
 @pytest.mark.parametrize("name", sorted(REGIMES))
@@ -47,6 +47,20 @@ def test_chunked_looks_again_every_replan_steps():
     handed, called = drive(Chunked.Config(replan=3).build(HORIZON), 7)
     assert handed == [1.0, 1.1, 1.2, 2.0, 2.1, 2.2, 3.0]
     assert called == [0, 3, 6]  # ceil(7 / 3) calls, equation 34
+
+
+def test_single_step_looks_again_before_every_action():
+    handed, called = drive(SingleStep.Config().build(HORIZON), 5)
+    assert handed == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert called == [0, 1, 2, 3, 4]  # T calls, equation 35
+
+
+@pytest.mark.parametrize("name", sorted(REGIMES))
+def test_a_period_is_the_distance_between_calls(name):
+    regime = REGIMES[name].build(HORIZON)
+    called = drive(regime, 2 * HORIZON)[1]
+    period = regime.config.period()
+    assert called == ([0] if period is None else list(range(0, 2 * HORIZON, period)))
 
 
 def test_open_loop_calls_once_and_holds_its_last_action():

@@ -2,5 +2,6 @@
 
 from foreact.regimes.chunked import Chunked
 from foreact.regimes.open_loop import OpenLoop
+from foreact.regimes.single_step import SingleStep
 
-__all__ = ["Chunked", "OpenLoop"]
+__all__ = ["Chunked", "OpenLoop", "SingleStep"]
