@@ -1,7 +1,9 @@
 """Axis 2: what predicts the future."""
 
+from foreact.backbones.cosmos import CosmosVideo
 from foreact.backbones.diffusion import DiffusionTransformer
 from foreact.backbones.joint_embedding import JointEmbeddingPredictor
 from foreact.backbones.mixture import MixtureOfTransformers
+from foreact.backbones.wan import WanVideo
 
-__all__ = ["DiffusionTransformer", "JointEmbeddingPredictor", "MixtureOfTransformers"]
+__all__ = ["CosmosVideo", "DiffusionTransformer", "JointEmbeddingPredictor", "MixtureOfTransformers", "WanVideo"]
