@@ -30,6 +30,9 @@ COMMANDS = {
     "eval": "run a trained model in closed loop and count its successes, with intervals",
     "report": "write the HTML report of a run",
     "recipes": "list recipes, or show one with its resolved config and parameter count",
+    "verify": "derive from a running model what it is, and check what it claims",
+    "census": "every system of the survey's census, and whether it works here",
+    "cite": "the BibTeX of a recipe and of its parts",
 }
 _MODULES = {"eval": "evaluate"}
 _HELP = """commands

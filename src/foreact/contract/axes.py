@@ -351,6 +351,11 @@ class Coupling(nn.Module, Buildable, ABC):
         """Sample a future and an action chunk for each batch element; with a session, for the one episode that it is of."""
 
     @abstractmethod
+    def respond(self, backbone: Backbone, encoded: Encoded, actions: Float[Tensor, "batch horizon action"], *, noise: Noise,
+                ) -> Mapping[str, Float[Tensor, "batch time _ _"]]:
+        """The futures that follow from these actions, by stream name; empty where they are not predicted from given actions."""
+
+    @abstractmethod
     def begin(self) -> Session | None:
         """The memory of a new episode, or None where the coupling has none."""
 

@@ -126,6 +126,11 @@ class JointGeneration(Coupling):
     def begin(self) -> Session | None:
         return None
 
+    def respond(self, backbone: Backbone, encoded: Encoded, actions: Tensor, *, noise: Noise) -> Mapping[str, Tensor]:
+        if not any("action" in self._reached(name) for name in self.futures):
+            return {}
+        return self.generate(backbone, replace(encoded, actions=actions), noise=noise, given=("action",)).future
+
     def _reached(self, name: str) -> set[str]:
         """All streams that reach `name` through any number of layers."""
         found = {name}

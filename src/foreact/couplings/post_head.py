@@ -83,6 +83,9 @@ class PostPredictionHead(Coupling):
     def begin(self) -> Session | None:
         return None
 
+    def respond(self, backbone: Backbone, encoded: Encoded, actions: Tensor, *, noise: Noise) -> Mapping[str, Tensor]:
+        return {}
+
     def losses(self, backbone: Backbone, encoded: Encoded, *, train: frozenset[str], generator: torch.Generator) -> dict[str, Tensor]:
         found, future = {}, {}
         if self._parts and "video" in train:

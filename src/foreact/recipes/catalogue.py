@@ -16,7 +16,7 @@ from foreact.training.run import Run, Stage
 
 __all__ = ["baseline", "names", "recipe"]
 
-_NOT_RECIPES = frozenset({"recipe", "catalogue", "presets"})
+_NOT_RECIPES = frozenset({"census", "citations", "recipe", "catalogue", "presets"})
 
 
 def names() -> tuple[str, ...]:

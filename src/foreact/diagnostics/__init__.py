@@ -1,0 +1,1 @@
+"""Diagnostics: what a model is and does, measured on the model itself."""

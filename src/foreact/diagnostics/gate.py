@@ -1,0 +1,159 @@
+"""The WAM gate: is the future on the action path (survey, section 2.3)?
+
+A World Action Model's predicted future helps produce, score or train its action. Where the action side reads a predicted future
+when acting, the future is zeroed, shuffled across the batch, and replaced by the true one, and the action must change by more than
+resampling its noise changes it. With d_ik the change of the chunk in window i under noise k (the same noise before and after),
+
+    E_i^2 = mean over k != k' of < d_ik, d_ik' > / (horizon * action)
+
+estimates the squared shift of the mean action without the share of the noise: whatever differs only because noise was drawn again has
+E^2 = 0 in expectation. Its mean over windows is given with a bootstrap interval, which must lie above zero for at least one of the
+three; the effect is its root in deviations of the action, and stands beside the deviation that resampling causes.
+
+Where nothing is read, two things must hold: the action loss has a gradient in weights that the future's loss trains, and training
+without the future's loss gives other actions by the same measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foreact.contract.axes import SeededNoise
+from foreact.contract.config import leaves
+from foreact.contract.context import Window
+from foreact.diagnostics.check import Check, bootstrap_mean
+from foreact.diagnostics.trace import Trace
+from foreact.model import Through, WorldActionModel
+
+__all__ = ["Interventions", "gate", "shared_gradient"]
+
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interventions:
+    """How much evidence: windows come from the caller; `draws` noises for each."""
+
+    draws: int = 4
+
+
+def gate(model: WorldActionModel, window: Window, trace: Trace, *, settings: Interventions, ablated: Callable[[], WorldActionModel] | None,
+         ) -> Check:
+    """The check named "gate". `ablated` gives the same model trained without the future's loss, where that is needed."""
+    if trace.names("read"):
+        return _read(model, window, trace, settings)
+    return _trained(model, window, settings, ablated)
+
+
+# --- a future that is read when acting ----------------------------------------------------------------------------------
+
+def _read(model: WorldActionModel, window: Window, trace: Trace, settings: Interventions) -> Check:
+    plain = _actions(model, window, settings, None)
+    figures = {name: _effect(_actions(model, window, settings, through), plain)
+               for name, through in _interventions(model, window, set(trace.names("read"))).items()}
+    holds = any(found["low"] > 0 for found in figures.values())
+    strongest = max(figures, key=lambda name: figures[name]["low"])
+    effect = figures[strongest]
+    said = f"{strongest}, it changes the action by {effect['effect']:.3g} of its deviation (resampling noise: {effect['resampling']:.3g})"
+    return Check(name="gate", holds=holds, figures=figures, says=f"the future is on the action path: {said}" if holds
+                 else f"the future is not on the action path: {said}")
+
+
+def _effect(changed: Tensor, plain: Tensor) -> dict[str, float]:
+    """Both (draw, window, entries). The root of E^2 in deviations of the action over windows, and the interval of E^2."""
+    shift = (changed - plain).double()
+    draws, _, size = shift.shape
+    total = shift.sum(dim=0)
+    square = (total.square().sum(dim=1) - shift.square().sum(dim=(0, 2))) / (draws * (draws - 1) * size)
+    scale = float(plain.mean(dim=0).std(dim=0).mean().clamp(min=1e-6))
+    mean, low, high = bootstrap_mean((square / scale**2).cpu().numpy())
+    return {"effect": max(mean, 0.0) ** 0.5, "square": mean, "low": low if low > _ROUNDING else min(low, 0.0), "high": high,
+            "resampling": float(plain.std(dim=0).mean()) / scale, "n": float(len(square))}
+
+
+def _interventions(model: WorldActionModel, window: Window, names: set[str]) -> dict[str, Through]:
+    """Zeroed, shuffled, true: what the action side reads in place of what was imagined."""
+    found: dict[str, Through] = {"zeroed": lambda n, x, s: _noised(torch.zeros_like(x), x, s),
+                                 "shuffled": lambda n, x, s: x.roll(1, dims=0)}
+    if names & set(model.parts):
+        with torch.no_grad():
+            encoded = model.encode_window(window.to(model.device))
+        in_changes = "changes" in [value for value in leaves(model.config.coupling).values() if isinstance(value, str)]
+
+        def true(name: str, x: Tensor, sigma: Tensor | None) -> Tensor:
+            if name not in encoded.future:
+                return x
+            clean = encoded.future[name]
+            if x.ndim == clean.ndim and x.shape[0] % clean.shape[0] == 0:
+                return clean.repeat_interleave(x.shape[0] // clean.shape[0], dim=0) if x.shape[1:] == clean.shape[1:] else x
+            flat = clean.flatten(1, 2)
+            if flat.shape[1:] != x.shape[1:]:
+                return x
+            if in_changes and name == next(iter(model.parts)):
+                flat = flat - encoded.frame.repeat(1, clean.shape[1], 1)
+            return _noised(flat.repeat_interleave(x.shape[0] // flat.shape[0], dim=0), x, sigma)
+
+        found["replaced by the true one"] = true
+    return found
+
+
+def _noised(clean: Tensor, like: Tensor, sigma: Tensor | None) -> Tensor:
+    """A clean future at the noise level of what it replaces, with noise that belongs to it alone."""
+    if sigma is None:
+        return clean
+    level = sigma.reshape(sigma.shape + (1,) * (clean.ndim - sigma.ndim)).to(clean)
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)).to(clean)
+    return (1 - level) * clean + level * noise
+
+
+@torch.no_grad()
+def _actions(model: WorldActionModel, window: Window, settings: Interventions, through: Through | None) -> Tensor:
+    """(draw, window, horizon * action) in the model's units."""
+    rows = []
+    for draw in range(settings.draws):
+        seeds = [int(np.random.SeedSequence([draw, i]).generate_state(1)[0]) for i in range(window.context.batch)]
+        plan = model.plan(window.context, noise=SeededNoise(seeds, model.device), through=through)
+        rows.append(model.action_scaler(plan.actions).flatten(1))
+    return torch.stack(rows)
+
+
+# --- a future that only trained the representation ------------------------------------------------------------------------
+
+def _trained(model: WorldActionModel, window: Window, settings: Interventions, ablated: Callable[[], WorldActionModel] | None) -> Check:
+    share = shared_gradient(model, window)
+    figures: dict[str, object] = {"shared gradient": share}
+    if share["shared"] == 0:
+        why = "nothing that the future's loss trains is read by the action" if share["by the future"] else "no future is predicted anywhere"
+        return Check(name="gate", holds=False, figures=figures, says=f"the future is not on the action path: {why}")
+    if ablated is None:
+        return Check(name="gate", holds=None, figures=figures,
+                     says=f"the action loss reaches {share['shared']} weight tensors that the future trains; the ablation was not run")
+    figures["trained without the future's loss"] = found = _effect(
+        _actions(ablated(), window, settings, None), _actions(model, window, settings, None))
+    return Check(name="gate", holds=found["low"] > 0, figures=figures,
+                 says=f"the action reads a representation that the future's loss shaped ({share['shared']} shared weight tensors); without "
+                      f"that loss it differs by {found['effect']:.3g} of its deviation")
+
+
+def shared_gradient(model: WorldActionModel, window: Window) -> dict[str, int]:
+    """Weight tensors of the backbone and coupling that the future's losses, the action's loss, and both reach."""
+    was = model.training
+    model.train()
+    reached: dict[str, set[str]] = {"future": set(), "action": set()}
+    losses = model.losses(window.to(model.device), train=frozenset({"video", "action"}), generator=torch.Generator().manual_seed(0))
+    named = [(n, p) for n, p in model.named_parameters() if n.startswith(("backbone.", "coupling.")) and p.requires_grad]
+    for side, terms in (("action", [v for n, v in losses.items() if n == "action"]),
+                        ("future", [v for n, v in losses.items() if n not in ("action", "value")])):
+        if not terms or not any(t.requires_grad for t in terms):
+            continue
+        grads = torch.autograd.grad(sum(terms), [p for _, p in named], retain_graph=True, allow_unused=True)
+        reached[side] = {n for (n, _), g in zip(named, grads, strict=True) if g is not None and bool(g.abs().max() > 0)}
+    model.train(was)
+    return {"by the future": len(reached["future"]), "by the action": len(reached["action"]),
+            "shared": len(reached["future"] & reached["action"])}
+
