@@ -7,58 +7,27 @@ as class attributes, and what it requires of the others, so that a misfit is ref
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from foreact.contract.config import Buildable, Config
-from foreact.contract.context import Candidates, Scene
+from foreact.contract.context import Scene
+from foreact.contract.encoded import Dimensions, Encoded, Noise, Proposal, Reader, SeededNoise, SubstrateForm
 from foreact.contract.errors import ConfigError
-from foreact.contract.layout import Layout, Position
-from foreact.contract.specs import ActionSpec, ObservationSpec
+from foreact.contract.layout import Layout
+from foreact.contract.specs import ObservationSpec
 
 __all__ = ["Backbone", "Cache", "Coupling", "Dimensions", "Encoded", "Memory", "Noise", "Proposal", "Reader", "Regime", "SeededNoise",
            "Session", "Substrate", "SubstrateForm", "Tap"]
 
 
 # --- axis 1 -----------------------------------------------------------------------------------------------------------
-
-@dataclass(frozen=True, kw_only=True)
-class SubstrateForm:
-    """The form of one frame in a substrate: tokens of `channels` numbers on a (camera, row, column) grid.
-
-    exposed_channels: numbers per token that the action side reads, where they are not the ones that are predicted (the pixels
-        of a decoded patch, say); None for the same.
-    discrete: values are one-hot over `channels` codes; they are learnt by cross-entropy and drawn, not denoised.
-    """
-
-    grid: tuple[int, int, int]
-    channels: int
-    exposed_channels: int | None = None
-    discrete: bool = False
-
-    @property
-    def tokens(self) -> int:
-        cameras, rows, columns = self.grid
-        return cameras * rows * columns
-
-    @property
-    def exposed(self) -> SubstrateForm:
-        """The form of what the action side reads."""
-        return replace(self, channels=self.exposed_channels or self.channels, exposed_channels=None)
-
-    def positions(self, time: float) -> tuple[Position, ...]:
-        """(time, row, column) of each token of one frame; the cameras lie side by side."""
-        cameras, rows, columns = self.grid
-        return tuple((time, float(row), float(column + camera * columns))
-                     for camera in range(cameras) for row in range(rows) for column in range(columns))
-
 
 class Substrate(nn.Module, Buildable, ABC):
     """Where the future lives: phi maps observations to the space S (survey, section 4.2)."""
@@ -176,118 +145,6 @@ class Backbone(nn.Module, Buildable, ABC):
 
 
 # --- axis 3 -----------------------------------------------------------------------------------------------------------
-
-@dataclass(frozen=True, kw_only=True)
-class Dimensions:
-    """The sizes that a coupling needs to lay out its streams.
-
-    view: the form in which the present is seen. forms: of each predicted future by stream name; the first is the main one,
-    "video". in_view: those that live in the view's own space, so that present and future can be set beside each other or
-    subtracted. text: the width of a token of the instruction. hidden: width of a tapped hidden state by expert; layers: how
-    many can be tapped. observation, actions: the specs, for heads that reason about cameras and commands.
-    """
-
-    view: SubstrateForm
-    forms: Mapping[str, SubstrateForm]
-    in_view: frozenset[str] = frozenset({"video"})
-    state: int
-    action: int
-    text: int
-    hidden: Mapping[str, int] = field(default_factory=dict)
-    layers: int = 0
-    observation: ObservationSpec | None = None
-    actions: ActionSpec | None = None
-
-
-@dataclass(frozen=True)
-class Reader:
-    """How the action side reads what is imagined. Every coupling reads through it, so that a diagnosis can stand between.
-
-    through: (name, values, sigma): the values that action may use in place of `values`; identity but for a diagnosis. The name
-        is a stream's, with its noise level where it is noised, or "tap" for hidden states.
-    expose: (name, clean values): what the substrate shows of them to the action side.
-    """
-
-    through: Callable[[str, Tensor, Tensor | None], Tensor] = lambda name, values, sigma: values
-    expose: Callable[[str, Tensor], Tensor] = lambda name, values: values
-
-
-@dataclass(frozen=True, kw_only=True)
-class Encoded:
-    """A window in the model's own units: what couplings work on.
-
-    frame: the present in the view; history: the frames up to it, oldest first (the last is `frame`). state: normalised, states:
-    over the history. past_actions: executed before the present, newest last. raw_state: the present in the robot's units.
-    In training only: future, s by stream name at the coupling's offsets; actions, what the demonstrator chose; executed, what
-    was carried out (the same but where noise was added); value, the return from here; has_action, False for rows of video
-    without actions. Pads mark entries before the start or past the end of the episode, which no loss may count.
-    """
-
-    frame: Float[Tensor, "batch tokens channels"]
-    history: Float[Tensor, "batch past_time tokens channels"]
-    state: Float[Tensor, "batch state"]
-    states: Float[Tensor, "batch past_time state"]
-    text: Float[Tensor, "batch words width"]
-    text_mask: Bool[Tensor, "batch words"]
-    raw_state: Float[Tensor, "batch state"]
-    history_is_pad: Bool[Tensor, "batch past_time"] | None = None
-    past_actions: Float[Tensor, "batch past action"] | None = None
-    past_is_pad: Bool[Tensor, "batch past"] | None = None
-    future: Mapping[str, Float[Tensor, "batch time _ _"]] = field(default_factory=dict)
-    future_state: Float[Tensor, "batch time state"] | None = None
-    future_is_pad: Bool[Tensor, "batch time"] | None = None
-    actions: Float[Tensor, "batch horizon action"] | None = None
-    executed: Float[Tensor, "batch horizon action"] | None = None
-    action_is_pad: Bool[Tensor, "batch horizon"] | None = None
-    has_action: Bool[Tensor, " batch"] | None = None
-    value: Float[Tensor, " batch"] | None = None
-    reader: Reader = field(default_factory=Reader)
-    extras: Mapping[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def batch(self) -> int:
-        return self.state.shape[0]
-
-    @property
-    def words(self) -> dict[str, Tensor]:
-        """The instruction as every backbone takes it."""
-        return {"text": self.text, "text_mask": self.text_mask}
-
-
-class Noise(Protocol):
-    """Where sampling gets its randomness: `noise("video", (96, 48))` gives (batch, 96, 48)."""
-
-    def __call__(self, name: str, shape: tuple[int, ...]) -> Tensor: ...
-
-
-class SeededNoise:
-    """Noise of each batch element from its own seed, so that what shares its batch never changes a result."""
-
-    def __init__(self, seeds: Iterable[int], device: torch.device | str = "cpu") -> None:
-        self._seeds, self._device = tuple(seeds), device
-
-    def __call__(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        rows = []
-        for seed in self._seeds:
-            words = np.random.SeedSequence([seed, *name.encode()]).generate_state(2)
-            g = torch.Generator().manual_seed(int(words[0]) << 31 ^ int(words[1]))
-            rows.append(torch.randn(shape, generator=g))
-        return torch.stack(rows).to(self._device)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Proposal:
-    """What a coupling samples, in the model's own units: the plan before it is given back its units.
-
-    future: by stream name, the main one first; empty where nothing was imagined. candidates: the evidence of a selection,
-    actions in the model's units too.
-    """
-
-    actions: Float[Tensor, "batch horizon action"]
-    future: Mapping[str, Float[Tensor, "batch time _ _"]] = field(default_factory=dict)
-    value: Float[Tensor, " batch"] | None = None
-    candidates: Candidates | None = None
-
 
 class Session(ABC):
     """What a coupling remembers of one episode between its calls (survey, equation 36: the state M(t))."""
