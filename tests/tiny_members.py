@@ -19,7 +19,7 @@ from foreact.model import WorldActionModel
 from foreact.nets.action_expert import ActionExpert
 from foreact.nets.text import HashedWords
 from foreact.regimes import Chunked, OpenLoop, SingleStep
-from foreact.substrates import FrozenFeatures, PixelLatents, SelfDistilled
+from foreact.substrates import FrozenFeatures, OpticalFlow, PixelLatents, SelfDistilled
 
 OBSERVATION = ObservationSpec(cameras=tuple(CameraSpec(name=n, height=16, width=16) for n in ("front", "hand")), rate_hz=10.0,
                               state=StateSpec(names=("x", "y", "z"), units=("m",) * 3))
@@ -28,6 +28,7 @@ ACTION = ActionSpec(names=("dx", "dy"), low=(-1.0, -1.0), high=(1.0, 1.0), rate_
 SUBSTRATES = {
     "PixelLatents": PixelLatents.Config(channels=4, patch=8, width=8, depth=1),
     "FrozenFeatures": FrozenFeatures.Config(encoder=SelfDistilled.Config(width=16, depth=1, heads=2, patch=8, prototypes=16), grid=(2, 2)),
+    "OpticalFlow": OpticalFlow.Config(grid=(2, 2), detail=2),
 }
 BACKBONES = {
     "MixtureOfTransformers": MixtureOfTransformers.Config(depth=2, heads=2, head_dim=8, experts=(

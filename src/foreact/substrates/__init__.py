@@ -3,6 +3,7 @@
 from foreact.nets.pretrained_vision import PretrainedVision
 from foreact.nets.self_distilled import SelfDistilled
 from foreact.substrates.frozen_features import FrozenFeatures
+from foreact.substrates.optical_flow import OpticalFlow
 from foreact.substrates.pixel_latents import PixelLatents
 
-__all__ = ["FrozenFeatures", "PixelLatents", "PretrainedVision", "SelfDistilled"]
+__all__ = ["FrozenFeatures", "OpticalFlow", "PixelLatents", "PretrainedVision", "SelfDistilled"]
