@@ -9,7 +9,15 @@ from dataclasses import replace
 
 import torch
 
-from foreact.backbones import CosmosVideo, DiffusionTransformer, JointEmbeddingPredictor, MixtureOfTransformers, WanVideo
+from foreact.backbones import (
+    CosmosVideo,
+    DiffusionTransformer,
+    JointEmbeddingPredictor,
+    LanguageTrunk,
+    MixtureOfTransformers,
+    PretrainedLanguageTrunk,
+    WanVideo,
+)
 from foreact.backbones.mixture import ExpertSize
 from foreact.contract.axes import Encoded
 from foreact.contract.context import Window, fake_window
@@ -35,6 +43,9 @@ BACKBONES = {
         ExpertSize(name="video", width=24, expansion=2), ExpertSize(name="action", width=16, expansion=2))),
     "DiffusionTransformer": DiffusionTransformer.Config(width=24, depth=2, heads=2, head_dim=8, expansion=2),
     "JointEmbeddingPredictor": JointEmbeddingPredictor.Config(width=16, depth=2, heads=2, expansion=2),
+    "LanguageTrunk": LanguageTrunk.Config(width=16, depth=2, heads=2, feed_forward=24),
+    "PretrainedLanguageTrunk": PretrainedLanguageTrunk.Config(width=16, depth=2, heads=2, key_value_heads=1, head_dim=12, feed_forward=24,
+                                                              axes=(2, 2, 2), attention="prefix"),
     "WanVideo": WanVideo.Config(heads=2, head_dim=12, depth=2, text_width=12, words=8, feed_forward=32, frequencies=16),
     "CosmosVideo": CosmosVideo.Config(heads=2, head_dim=12, depth=2, text_width=12, words=8, expansion=2, modulation=4, largest=(8, 8, 8)),
 }

@@ -13,11 +13,13 @@ from tiny_members import ACTION, BACKBONES, COUPLINGS, FITTING, OBSERVATION, con
 
 EVERY = sorted(BACKBONES)
 COUPLING = {backbone: coupling for coupling, backbone in reversed(FITTING.items())} | {
-    "WanVideo": "PostPredictionHead:denoised", "CosmosVideo": "PostPredictionHead:denoised"}
+    "WanVideo": "PostPredictionHead:denoised", "CosmosVideo": "PostPredictionHead:denoised",
+    "LanguageTrunk": "PostPredictionHead", "PretrainedLanguageTrunk": "PostPredictionHead"}
 IN_ORDER = {"WanVideo", "CosmosVideo"}
 """Those whose tokens have a place in a sequence or in a video, not a time: only the order of positions matters."""
 PROMISED = {"MixtureOfTransformers": ("Hybrid", {"denoise", "experts", "taps"}), "DiffusionTransformer": ("Diffusion", {"denoise", "taps"}),
             "JointEmbeddingPredictor": ("Joint-embedding", {"deterministic", "taps"}),
+            "LanguageTrunk": ("LLM/VLM", {"deterministic", "taps"}), "PretrainedLanguageTrunk": ("LLM/VLM", {"deterministic", "taps"}),
             "WanVideo": ("Diffusion", {"denoise", "taps"}), "CosmosVideo": ("Diffusion", {"denoise", "taps"})}
 
 

@@ -3,7 +3,10 @@
 from foreact.backbones.cosmos import CosmosVideo
 from foreact.backbones.diffusion import DiffusionTransformer
 from foreact.backbones.joint_embedding import JointEmbeddingPredictor
+from foreact.backbones.language import LanguageTrunk
 from foreact.backbones.mixture import MixtureOfTransformers
+from foreact.backbones.pretrained_language import PretrainedLanguageTrunk
 from foreact.backbones.wan import WanVideo
 
-__all__ = ["CosmosVideo", "DiffusionTransformer", "JointEmbeddingPredictor", "MixtureOfTransformers", "WanVideo"]
+__all__ = ["CosmosVideo", "DiffusionTransformer", "JointEmbeddingPredictor", "LanguageTrunk", "MixtureOfTransformers",
+           "PretrainedLanguageTrunk", "WanVideo"]

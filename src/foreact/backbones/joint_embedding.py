@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from foreact.contract.axes import Backbone, Cache, Tap
 from foreact.contract.errors import MisfitError
-from foreact.contract.layout import Layout, Stream
+from foreact.contract.layout import Layout
 from foreact.flow.rotary import rotate
 from foreact.nets.blocks import CrossAttention, FeedForward, join_heads, split_heads, unit
+from foreact.nets.query_streams import require_noiseless
 from foreact.nets.streams import KeyValueCache, Rotations, look
 
 __all__ = ["JointEmbeddingPredictor"]
@@ -82,7 +83,7 @@ class JointEmbeddingPredictor(Backbone):
 
     def __init__(self, config: Config, layout: Layout, text_channels: int) -> None:
         for stream in layout.streams:
-            _check(stream)
+            require_noiseless(stream)
         super().__init__()
         self.config = config
         predicted = [s for s in layout.streams if s.target is not None]
@@ -123,12 +124,3 @@ class JointEmbeddingPredictor(Backbone):
             if tap is not None:
                 tap.take(index + 1, x)
         return {name: self.unembed[name](self.norm[name](x[name])).float() for name in predicted}
-
-
-def _check(stream: Stream) -> None:
-    """Raise `MisfitError` for a stream that cannot be predicted without noise."""
-    if stream.noise is not None or stream.target not in (None, "sample"):
-        raise MisfitError("this backbone predicts clean samples and takes no noise", where="model.backbone",
-                          found=f"stream '{stream.name}' of the coupling has noise {stream.noise!r} and target {stream.target!r}",
-                          accepted="noise None with target 'sample', or target None",
-                          next_step="choose a coupling that requires 'deterministic', or model.backbone=MixtureOfTransformers")
