@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 
 from foreact.backbones import (
+    CausalTransformer,
     CosmosVideo,
     DiffusionTransformer,
     JointEmbeddingPredictor,
@@ -20,12 +21,14 @@ from foreact.backbones import (
 )
 from foreact.backbones.mixture import ExpertSize
 from foreact.contract.axes import Encoded
-from foreact.contract.context import Window, fake_window
+from foreact.contract.context import Context, Window, fake_context, fake_window
 from foreact.contract.specs import ActionSpec, CameraSpec, ObservationSpec, StateSpec
-from foreact.couplings import Denoised, JointGeneration, PostPredictionHead
+from foreact.couplings import Denoised, JointAutoregression, JointGeneration, PostPredictionHead
 from foreact.model import WorldActionModel
 from foreact.nets.action_expert import ActionExpert
+from foreact.nets.resampler import Resampler
 from foreact.nets.text import HashedWords
+from foreact.nets.token_diffusion import TokenDiffusion
 from foreact.regimes import Chunked, OpenLoop, SingleStep
 from foreact.substrates import FrozenFeatures, OpticalFlow, PixelLatents, SelfDistilled
 
@@ -48,8 +51,11 @@ BACKBONES = {
                                                               axes=(2, 2, 2), attention="prefix"),
     "WanVideo": WanVideo.Config(heads=2, head_dim=12, depth=2, text_width=12, words=8, feed_forward=32, frequencies=16),
     "CosmosVideo": CosmosVideo.Config(heads=2, head_dim=12, depth=2, text_width=12, words=8, expansion=2, modulation=4, largest=(8, 8, 8)),
+    "CausalTransformer": CausalTransformer.Config(width=16, depth=2, heads=2, expansion=2),
 }
 _HEAD = ActionExpert.Config(width=16, depth=2, heads=2, expansion=2, steps_per_token=2, steps=3)
+_FEW = Resampler.Config(tokens=3, width=12, depth=1, heads=2)
+_DRAWN = TokenDiffusion.Config(width=16, depth=1, draws=2, steps=3)
 COUPLINGS = {
     "JointGeneration": JointGeneration.Config(horizon=8, future_offsets=(4, 8), steps=3),
     "PostPredictionHead": PostPredictionHead.Config(horizon=8, future_offsets=(4, 8), head=_HEAD),
@@ -57,11 +63,21 @@ COUPLINGS = {
                                                              imagination=Denoised.Config(steps=3)),
     "PostPredictionHead:tapped": PostPredictionHead.Config(horizon=8, future_offsets=(4, 8), head=_HEAD, reads="taps",
                                                            imagination=Denoised.Config(steps=3, stop_after=1)),
+    "JointAutoregression": JointAutoregression.Config(horizon=8, future_offsets=(4, 8), history=3, history_stride=3, resampler=_FEW,
+                                                      action_detokenizer=_DRAWN),
+    "JointAutoregression:drawn": JointAutoregression.Config(horizon=8, future_offsets=(4, 8), history=2, history_stride=3, past_actions=2,
+                                                            resampler=_FEW, action_detokenizer=_DRAWN, video_detokenizer=_DRAWN),
+    "JointAutoregression:regressed": JointAutoregression.Config(horizon=8, future_offsets=(4, 8), history=1, resampler=_FEW,
+                                                                learns_on="predicted"),
 }
 """A class may come in several variants, told apart by what follows the colon."""
 REGIMES = {"Chunked": Chunked.Config(replan=3), "OpenLoop": OpenLoop.Config(), "SingleStep": SingleStep.Config()}
 FITTING = {"JointGeneration": "MixtureOfTransformers", "PostPredictionHead": "JointEmbeddingPredictor",
-           "PostPredictionHead:denoised": "DiffusionTransformer", "PostPredictionHead:tapped": "DiffusionTransformer"}
+           "PostPredictionHead:denoised": "DiffusionTransformer", "PostPredictionHead:tapped": "DiffusionTransformer",
+           "JointAutoregression": "CausalTransformer", "JointAutoregression:drawn": "CausalTransformer",
+           "JointAutoregression:regressed": "CausalTransformer"}
+CHANCELESS = {"JointAutoregression:regressed"}
+"""Couplings that draw nothing, in training or in acting."""
 
 
 def classes(members: dict[str, object]) -> set[str]:
@@ -70,11 +86,14 @@ def classes(members: dict[str, object]) -> set[str]:
 
 
 def config(coupling: str, substrate: str = "PixelLatents", regime: str = "Chunked") -> WorldActionModel.Config:
-    """A whole model around a coupling, with a backbone that fits it."""
+    """A whole model around a coupling, with a backbone that fits it, and with a history as the regime gives one."""
     chosen = SUBSTRATES[substrate]
+    made, period = COUPLINGS[coupling], REGIMES[regime].period()
+    if made.history > 1:
+        made = replace(made, history_stride=period) if period else replace(made, history=1)
     return WorldActionModel.Config(
         substrate=chosen, view=None if type(chosen).owner.per_frame else SUBSTRATES["PixelLatents"], backbone=BACKBONES[FITTING[coupling]],
-        coupling=COUPLINGS[coupling], regime=REGIMES[regime], text=HashedWords.Config(width=8, buckets=32, words=8))
+        coupling=made, regime=REGIMES[regime], text=HashedWords.Config(width=8, buckets=32, words=8))
 
 
 def build(config: WorldActionModel.Config, seed: int = 0) -> WorldActionModel:
@@ -86,6 +105,11 @@ def window(config: WorldActionModel.Config, *, batch: int = 4, seed: int = 0) ->
     coupling = config.coupling
     return fake_window(OBSERVATION, ACTION, horizon=coupling.horizon, future_offsets=coupling.future_offsets, batch=batch, seed=seed,
                        history=coupling.history, past=coupling.past_actions, annotations=config.needs(OBSERVATION))
+
+
+def context(config: WorldActionModel.Config, *, batch: int = 2) -> Context:
+    """A random context with all that the model reads."""
+    return fake_context(OBSERVATION, batch=batch, history=config.coupling.history, past=config.coupling.past_actions, actions=ACTION.size)
 
 
 def alive(config: WorldActionModel.Config, seed: int = 0) -> WorldActionModel:

@@ -95,6 +95,7 @@ class WorldActionModel(nn.Module, Buildable):
             self._check_backbone()
             self._check_view()
             self._check_regime()
+            self._check_codes(observation)
             self.coupling.layout(self.dimensions(observation, action))
 
         def _check_backbone(self) -> None:
@@ -113,6 +114,16 @@ class WorldActionModel(nn.Module, Buildable):
                 raise MisfitError("the present cannot be seen through this substrate", where="model.view", found=view.__name__,
                                   accepted=", ".join(n for n, c in registered(Substrate.Config).items() if c.owner.per_frame),
                                   next_step="model.view=PixelLatents")
+
+        def _check_codes(self, observation: ObservationSpec) -> None:
+            coupling = type(self.coupling).owner
+            codes = [name for name, part in self.parts.items() if part.form(observation).discrete]
+            if self.coupling.future_offsets and codes and not coupling.discrete:
+                raise MisfitError(f"coupling {coupling.__name__} cannot predict codes", where="model.substrate",
+                                  found=f"{', '.join(codes)} in {', '.join(type(self.parts[name]).owner.__name__ for name in codes)}",
+                                  accepted="a substrate of continuous values, or a coupling that draws codes: "
+                                           + ", ".join(n for n, c in registered(Coupling.Config).items() if c.owner.discrete),
+                                  next_step="model.substrate=PixelLatents")
 
         def _check_regime(self) -> None:
             regime, coupling = type(self.regime).owner, type(self.coupling).owner

@@ -14,13 +14,16 @@ from tiny_members import ACTION, BACKBONES, COUPLINGS, FITTING, OBSERVATION, con
 EVERY = sorted(BACKBONES)
 COUPLING = {backbone: coupling for coupling, backbone in reversed(FITTING.items())} | {
     "WanVideo": "PostPredictionHead:denoised", "CosmosVideo": "PostPredictionHead:denoised",
-    "LanguageTrunk": "PostPredictionHead", "PretrainedLanguageTrunk": "PostPredictionHead"}
+    "LanguageTrunk": "PostPredictionHead", "PretrainedLanguageTrunk": "PostPredictionHead",
+    "CausalTransformer": "JointAutoregression:regressed"}
+"""A coupling for each; of those on a causal stream the one that takes every prediction from the trunk itself."""
 IN_ORDER = {"WanVideo", "CosmosVideo"}
 """Those whose tokens have a place in a sequence or in a video, not a time: only the order of positions matters."""
 PROMISED = {"MixtureOfTransformers": ("Hybrid", {"denoise", "experts", "taps"}), "DiffusionTransformer": ("Diffusion", {"denoise", "taps"}),
             "JointEmbeddingPredictor": ("Joint-embedding", {"deterministic", "taps"}),
             "LanguageTrunk": ("LLM/VLM", {"deterministic", "taps"}), "PretrainedLanguageTrunk": ("LLM/VLM", {"deterministic", "taps"}),
-            "WanVideo": ("Diffusion", {"denoise", "taps"}), "CosmosVideo": ("Diffusion", {"denoise", "taps"})}
+            "WanVideo": ("Diffusion", {"denoise", "taps"}), "CosmosVideo": ("Diffusion", {"denoise", "taps"}),
+            "CausalTransformer": ("Autoregressive", {"causal", "taps"})}
 
 
 def layout_for(name):
@@ -82,7 +85,7 @@ def test_a_stream_is_reached_by_what_it_sees_and_by_nothing_else(name):
     backbone = alive(name, layout)
     x, sigma, text = inputs_for(layout)
     before = run(backbone, layout, x, sigma, text)
-    asked = {s.name for s in layout.streams if s.target is not None and s.noise is None}
+    asked = {s.name for s in layout.streams if s.query or (s.target is not None and s.noise is None)}
     for stream in layout.names:
         after = run(backbone, layout, x | {stream: x[stream] + 1}, sigma, text)
         for query in before:
@@ -152,7 +155,7 @@ def test_only_differences_of_positions_matter(name):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_what_does_not_fit_is_refused_with_both_sides_named(name):
-    takes_no_noise = "deterministic" in BACKBONES[name].owner.provides
+    takes_no_noise = "denoise" not in BACKBONES[name].owner.provides
     wrong = layout_for("MixtureOfTransformers" if takes_no_noise else "JointEmbeddingPredictor")
     if name == "DiffusionTransformer":
         pytest.skip("it takes every layout")

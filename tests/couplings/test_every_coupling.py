@@ -6,10 +6,11 @@ from safetensors.torch import load, save
 
 from foreact.contract.axes import Coupling, SeededNoise
 from foreact.contract.config import registered
-from tiny_members import COUPLINGS, SUBSTRATES, alive, build, classes, config, first, losses, window
+from tiny_members import CHANCELESS, COUPLINGS, SUBSTRATES, alive, build, classes, config, first, losses, window
 
 EVERY = sorted(COUPLINGS)
-FAMILIES = {"JointGeneration": "Joint generation", "PostPredictionHead": "Post-prediction head"}
+FAMILIES = {"JointGeneration": "Joint generation", "PostPredictionHead": "Post-prediction head",
+            "JointAutoregression": "Joint generation"}
 UNFINISHED = {"PostPredictionHead:tapped"}
 """Couplings that act before there is a future."""
 
@@ -56,7 +57,8 @@ def test_the_same_seed_gives_the_same_plan_and_another_seed_another(name):
     model = alive(config(name))
     e = encoded(model)
     assert torch.equal(propose(model, e).actions, propose(model, e).actions)
-    assert not torch.allclose(propose(model, e).actions, propose(model, e, seeds=(5, 6, 7, 8)).actions, atol=1e-3)
+    other = torch.allclose(propose(model, e).actions, propose(model, e, seeds=(5, 6, 7, 8)).actions, atol=1e-3)
+    assert other == (name in CHANCELESS)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -67,7 +69,7 @@ def test_losses_follow_the_generator_alone(name):
     assert set(one) == {"video", "action"}
     assert all(value.shape == () for value in one.values())
     assert {n: v.item() for n, v in one.items()} == {n: v.item() for n, v in again.items()}
-    assert one["action"].item() != other["action"].item()
+    assert (one["action"].item() == other["action"].item()) == (name in CHANCELESS)
 
 
 @pytest.mark.parametrize("stage", [("video",), ("video", "action")], ids="-".join)
@@ -92,7 +94,8 @@ def test_gradient_reaches_every_parameter_that_the_stage_trains(name, future, st
 def at_rest(coupling, name, future, stage):
     """Parameters that a stage has no use for, by name: stated here so that any other one without gradient is found."""
     if stage == ("video",):
-        return name.startswith(("backbone.stack.experts.action.", "coupling.head."))
+        return name.startswith(("backbone.stack.experts.action.", "coupling.head.", "coupling.detokenize.action.")) or (
+            coupling.startswith("JointAutoregression") and name.startswith("backbone.") and ".action" in name)
     if not future and coupling.startswith("PostPredictionHead:"):
         return name.startswith("backbone.")  # the head reads the present itself
     if not future and name.startswith("backbone.stack.experts.video."):

@@ -1,5 +1,6 @@
 """Axis 2: what predicts the future."""
 
+from foreact.backbones.causal import CausalTransformer
 from foreact.backbones.cosmos import CosmosVideo
 from foreact.backbones.diffusion import DiffusionTransformer
 from foreact.backbones.joint_embedding import JointEmbeddingPredictor
@@ -8,5 +9,5 @@ from foreact.backbones.mixture import MixtureOfTransformers
 from foreact.backbones.pretrained_language import PretrainedLanguageTrunk
 from foreact.backbones.wan import WanVideo
 
-__all__ = ["CosmosVideo", "DiffusionTransformer", "JointEmbeddingPredictor", "LanguageTrunk", "MixtureOfTransformers",
-           "PretrainedLanguageTrunk", "WanVideo"]
+__all__ = ["CausalTransformer", "CosmosVideo", "DiffusionTransformer", "JointEmbeddingPredictor", "LanguageTrunk",
+           "MixtureOfTransformers", "PretrainedLanguageTrunk", "WanVideo"]

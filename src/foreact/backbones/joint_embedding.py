@@ -21,37 +21,11 @@ from torch import Tensor, nn
 from foreact.contract.axes import Backbone, Cache, Tap
 from foreact.contract.errors import MisfitError
 from foreact.contract.layout import Layout
-from foreact.flow.rotary import rotate
-from foreact.nets.blocks import CrossAttention, FeedForward, join_heads, split_heads, unit
 from foreact.nets.query_streams import require_noiseless
+from foreact.nets.stream_block import StreamBlock
 from foreact.nets.streams import KeyValueCache, Rotations, look
 
 __all__ = ["JointEmbeddingPredictor"]
-
-
-class _Layer(nn.Module):
-    """Attention among streams, then the text, then a feed-forward; norms before each."""
-
-    def __init__(self, width: int, heads: int, expansion: int, text_channels: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.attention_norm, self.text_norm, self.feed_forward_norm = (nn.LayerNorm(width) for _ in range(3))
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.query_norm, self.key_norm = (nn.Parameter(torch.ones(width // heads)) for _ in range(2))
-        self.out = nn.Linear(width, width)
-        self.text = CrossAttention(width, text_channels, heads)
-        self.feed_forward = FeedForward(width, expansion * width)
-
-    def project(self, x: Tensor, angle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, positions turned in."""
-        q, k, v = (split_heads(t, self.heads) for t in self.query_key_value(self.attention_norm(x)).chunk(3, dim=-1))
-        return rotate(unit(q, self.query_norm), angle), rotate(unit(k, self.key_norm), angle), v
-
-    def carry_on(self, x: Tensor, attended: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
-        """What the tokens become after attention, text and feed-forward."""
-        x = x + self.out(join_heads(attended))
-        x = x + self.text(self.text_norm(x), text, text_mask)
-        return x + self.feed_forward(self.feed_forward_norm(x))
 
 
 class JointEmbeddingPredictor(Backbone):
@@ -90,7 +64,7 @@ class JointEmbeddingPredictor(Backbone):
         given = [s for s in layout.streams if s.target is None] if predicted else []
         self.embed = nn.ModuleDict({s.name: nn.Linear(s.channels, config.width) for s in given})
         self.queries = nn.ParameterDict({s.name: nn.Parameter(0.02 * torch.randn(s.length, config.width)) for s in predicted})
-        self.layers = nn.ModuleList(_Layer(config.width, config.heads, config.expansion, text_channels)
+        self.layers = nn.ModuleList(StreamBlock(config.width, config.heads, config.expansion, text_channels)
                                     for _ in range(config.depth if predicted else 0))
         self.norm = nn.ModuleDict({s.name: nn.LayerNorm(config.width) for s in predicted})
         self.unembed = nn.ModuleDict({s.name: nn.Linear(config.width, s.channels) for s in predicted})

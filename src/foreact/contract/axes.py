@@ -161,6 +161,8 @@ class Coupling(nn.Module, Buildable, ABC):
     family: ClassVar[Literal["Joint generation", "Post-prediction head", "Cond. rollout"]]
     persistent: ClassVar[bool]
     """Whether it can carry a `Session` through an episode."""
+    discrete: ClassVar[bool] = False
+    """Whether it can learn and draw futures that are codes (`SubstrateForm.discrete`)."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Config):

@@ -59,6 +59,16 @@ class Sight:
     stream: str
     when: Literal["all", "causal", "past"] = "all"
 
+    def allows(self, own: Float[Tensor, " query"], other: Float[Tensor, " key"]) -> Bool[Tensor, "query key"]:
+        """True where a token at time `own` may see one of `stream` at time `other`."""
+        match self.when:
+            case "all":
+                return torch.ones(own.shape[0], other.shape[0], dtype=torch.bool)
+            case "causal":
+                return other[None, :] <= own[:, None]
+            case "past":
+                return other[None, :] < own[:, None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
@@ -108,14 +118,7 @@ class Layout:
 
     def block(self, query: str, sight: Sight) -> Bool[Tensor, "query key"]:
         """The cells of the mask in which `query` looks at `sight.stream`."""
-        own, other = self.times(query)[:, None], self.times(sight.stream)[None, :]
-        match sight.when:
-            case "all":
-                return torch.ones(own.shape[0], other.shape[1], dtype=torch.bool)
-            case "causal":
-                return other <= own
-            case "past":
-                return other < own
+        return sight.allows(self.times(query), self.times(sight.stream))
 
     def rounds(self) -> tuple[tuple[str, ...], ...]:
         """Streams in groups such that each sees only its own group and earlier ones: what a cache may keep.

@@ -47,4 +47,4 @@ def require_noiseless(stream: Stream) -> None:
         raise MisfitError("this backbone predicts clean samples and takes no noise", where="model.backbone",
                           found=f"stream '{stream.name}' of the coupling has noise {stream.noise!r} and target {stream.target!r}",
                           accepted="noise None with target 'sample', or target None",
-                          next_step="choose a coupling that requires 'deterministic', or model.backbone=MixtureOfTransformers")
+                          next_step="choose a coupling that requires 'deterministic' or 'causal', or model.backbone=MixtureOfTransformers")
