@@ -78,15 +78,19 @@ class Children:
     def wait(self, look: Callable[[], None], *, until: Callable[[], bool] | None = None) -> None:
         """Until all have ended well, or `until` says so; calls `look` now and then. Raises `ForeactError` when one fails."""
         while self._running and not (until is not None and until()):
-            for name, (process, log) in list(self._running.items()):
-                code = process.poll()
-                if code == 0:
-                    del self._running[name]
-                elif code is not None:
-                    del self._running[name]
+            for name, log, code in self.ended():
+                if code != 0:
                     raise _failure(name, code, log)
             look()
             time.sleep(0.25)
+
+    def ended(self) -> list[tuple[str, Path, int]]:
+        """Name, log and exit code of those that have ended since the last question, however they did."""
+        found = [(name, log, process.poll()) for name, (process, log) in self._running.items()]
+        found = [(name, log, code) for name, log, code in found if code is not None]
+        for name, _, _ in found:
+            del self._running[name]
+        return found
 
     def __enter__(self) -> Children:
         return self

@@ -31,6 +31,7 @@ COMMANDS = {
     "report": "write the HTML report of a run",
     "recipes": "list recipes, or show one with its resolved config and parameter count",
     "verify": "derive from a running model what it is, and check what it claims",
+    "study": "a declared comparison that runs resumably and ends in one table",
     "census": "every system of the survey's census, and whether it works here",
     "cite": "the BibTeX of a recipe and of its parts",
 }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from foreact.recipes.recipe import Recipe
     from foreact.training.run import Run
 
-__all__ = ["KEYS", "SETTINGS", "TEXT", "add_options", "main"]
+__all__ = ["KEYS", "SETTINGS", "TEXT", "add_options", "everything", "main"]
 
 TEXT = """Runs the model on real windows and checks, each with its figures:
   gate             the predicted future is on the action path: zeroed, shuffled or replaced by the true one, it changes the action
@@ -62,7 +62,9 @@ def main(options: argparse.Namespace, settings: list[str]) -> Result:
     else:
         model, run = _loaded(Path(options.what))
         recipe = catalogue.recipe(run.recipe)
-        verdict = _verdict(model, run, data, recipe, ablated=None)
+        moment = _moment(recipe, options.steps, settings)
+        with TemporaryDirectory() as folder:
+            verdict = _verdict(model, run, data, recipe, ablated=_ablation(moment, data, Path(folder), None))
     row = census.row(recipe.card.census) if recipe.card.census else None
     found = {"recipe": recipe.name, "row": row, **verdict.data}
     if options.out is not None:
@@ -77,7 +79,7 @@ def demonstrations() -> Path:
     from foreact.envs.annotations import Annotations
     from foreact.evaluation.collection import CollectConfig, collect
 
-    config = CollectConfig(tasks=(_DEMO_TASK,), episodes=_EPISODES, annotations=replace(Annotations(), **_everything()))
+    config = CollectConfig(tasks=(_DEMO_TASK,), episodes=_EPISODES, annotations=replace(Annotations(), **everything()))
 
     def make(folder: Path) -> None:
         collect(config, folder / "dataset", workers=1)
@@ -85,7 +87,8 @@ def demonstrations() -> Path:
     return Cache().entry(f"demonstrations-{config_hash(config)}", 20_000_000, make) / "dataset"
 
 
-def _everything() -> dict[str, bool]:
+def everything() -> dict[str, bool]:
+    """Every kind of annotation, switched on."""
     from dataclasses import fields
 
     from foreact.envs.annotations import Annotations
@@ -95,23 +98,36 @@ def _everything() -> dict[str, bool]:
 
 def verify_recipe(recipe: Recipe, data: Dataset, *, steps: int, settings: list[str] | None = None) -> Verdict:
     """Train the recipe's tiny size for a moment and verify it."""
+    run = _moment(recipe, steps, settings or [])
+    with TemporaryDirectory() as folder:
+        model = _trained(run, data, Path(folder) / "run")
+        return _verdict(model, run, data, recipe, ablated=_ablation(run, data, Path(folder), model))
+
+
+def _moment(recipe: Recipe, steps: int, settings: list[str]) -> Run:
+    """The recipe's tiny size with a budget of moments."""
     from foreact.contract.config import apply_overrides
 
     run = apply_overrides(recipe.run("tiny"), [f"{key}={value}" for key, value in _MOMENT.items()])
     last = len(run.training.stages) - 1
     stages = tuple(replace(stage, seconds=None, steps=steps if i == last else max(1, steps // 6))
                    for i, stage in enumerate(run.training.stages))
-    run = apply_overrides(replace(run, training=replace(run.training, stages=stages)), settings or [])
-    with TemporaryDirectory() as folder:
-        model = _trained(run, data, Path(folder) / "run")
+    return apply_overrides(replace(run, training=replace(run.training, stages=stages)), settings)
 
-        def ablated() -> WorldActionModel:
-            return _trained(apply_overrides(run, ["model.coupling.video_weight=0.0"]), data, Path(folder) / "ablated",
-                            substrate_of=Path(folder) / "run")
 
-        from foreact.contract.config import leaves
+def _ablation(run: Run, data: Dataset, folder: Path, whole: WorldActionModel | None) -> Any:
+    """Trains with the future's loss (unless `whole` is that) and without, where the coupling weighs it by `video_weight`."""
+    from foreact.contract.config import apply_overrides, leaves
 
-        return _verdict(model, run, data, recipe, ablated=ablated if "model.coupling.video_weight" in leaves(run) else None)
+    if "model.coupling.video_weight" not in leaves(run):
+        return None
+
+    def train_both() -> tuple[WorldActionModel, WorldActionModel]:
+        one = whole or _trained(run, data, folder / "run")
+        return one, _trained(apply_overrides(run, ["model.coupling.video_weight=0.0"]), data, folder / "ablated",
+                             substrate_of=folder / "run")
+
+    return train_both
 
 
 def _trained(run: Run, data: Dataset, out: Path, substrate_of: Path | None = None) -> WorldActionModel:

@@ -30,9 +30,11 @@ from foreact.diagnostics.check import Check, bootstrap_mean
 from foreact.diagnostics.trace import Trace
 from foreact.model import Through, WorldActionModel
 
-__all__ = ["Interventions", "gate", "shared_gradient"]
+__all__ = ["Ablated", "Interventions", "gate", "shared_gradient"]
 
 _ROUNDING = 1e-9
+
+Ablated = Callable[[], tuple[WorldActionModel, WorldActionModel]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +44,8 @@ class Interventions:
     draws: int = 4
 
 
-def gate(model: WorldActionModel, window: Window, trace: Trace, *, settings: Interventions, ablated: Callable[[], WorldActionModel] | None,
-         ) -> Check:
-    """The check named "gate". `ablated` gives the same model trained without the future's loss, where that is needed."""
+def gate(model: WorldActionModel, window: Window, trace: Trace, *, settings: Interventions, ablated: Ablated | None) -> Check:
+    """The check named "gate". `ablated` gives two models of one training, with the future's loss and without, where that is needed."""
     if trace.names("read"):
         return _read(model, window, trace, settings)
     return _trained(model, window, settings, ablated)
@@ -124,7 +125,7 @@ def _actions(model: WorldActionModel, window: Window, settings: Interventions, t
 
 # --- a future that only trained the representation ------------------------------------------------------------------------
 
-def _trained(model: WorldActionModel, window: Window, settings: Interventions, ablated: Callable[[], WorldActionModel] | None) -> Check:
+def _trained(model: WorldActionModel, window: Window, settings: Interventions, ablated: Ablated | None) -> Check:
     share = shared_gradient(model, window)
     figures: dict[str, object] = {"shared gradient": share}
     if share["shared"] == 0:
@@ -133,8 +134,9 @@ def _trained(model: WorldActionModel, window: Window, settings: Interventions, a
     if ablated is None:
         return Check(name="gate", holds=None, figures=figures,
                      says=f"the action loss reaches {share['shared']} weight tensors that the future trains; the ablation was not run")
+    whole, without = ablated()
     figures["trained without the future's loss"] = found = _effect(
-        _actions(ablated(), window, settings, None), _actions(model, window, settings, None))
+        _actions(without, window, settings, None), _actions(whole, window, settings, None))
     return Check(name="gate", holds=found["low"] > 0, figures=figures,
                  says=f"the action reads a representation that the future's loss shaped ({share['shared']} shared weight tensors); without "
                       f"that loss it differs by {found['effect']:.3g} of its deviation")

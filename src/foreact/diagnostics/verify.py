@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from foreact.contract.config import encode
 from foreact.contract.context import Window
 from foreact.diagnostics.causality import causality
 from foreact.diagnostics.check import Check
-from foreact.diagnostics.gate import Interventions, gate
+from foreact.diagnostics.gate import Ablated, Interventions, gate
 from foreact.diagnostics.interaction import interaction
 from foreact.diagnostics.persistence import persistence
 from foreact.diagnostics.taxonomy import Derived, compare, derive
@@ -40,13 +40,13 @@ class Verdict:
 
 
 def verify(model: WorldActionModel, window: Window, episode: Sequence[Window], *, card: Mapping[str, str], philosophy: str | None = None,
-           census: Mapping[str, str] | None = None, ablated: Callable[[], WorldActionModel] | None = None,
+           census: Mapping[str, str] | None = None, ablated: Ablated | None = None,
            interventions: Interventions | None = None) -> Verdict:
     """Run every check on real windows.
 
     window: a batch of them with images and all that the model trains on. episode: one episode's windows at the steps at which its
     regime would call, each of batch size 1. card, census: the four axes as they are stated. philosophy: as the census states it.
-    ablated: trains the same model without the future's loss, for designs whose future does not run when acting.
+    ablated: trains it twice, with the future's loss and without, for designs whose future does not run when acting.
     """
     model.eval()
     contexts = [w.context.to(model.device) for w in episode]

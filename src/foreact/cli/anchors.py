@@ -1,0 +1,202 @@
+"""The anchors side by side: one budget of data, steps and seeds; success, latency, memory and verdict in one table.
+
+Parameters are those of each recipe's tiny size, made to lie close together, and stand in the table. Every number comes from a
+command that a person could have typed: collect, train, eval, verify. What is done is not done again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foreact.cli.children import Children, terminate_as_interrupt
+from foreact.cli.verify import everything
+from foreact.contract.config import encode
+from foreact.contract.errors import ConfigError
+from foreact.contract.progress import meter
+from foreact.contract.storage import atomic_write_json
+from foreact.evaluation.comparison import compare
+from foreact.evaluation.result import Result as Evaluation
+from foreact.recipes import catalogue
+from foreact.training.checkpoint import find
+
+__all__ = ["AnchorStudy", "run", "table"]
+
+BASELINE = "no future"
+_BASELINE_OF, _NAME = "joint", "main"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnchorStudy:
+    """recipes: empty for all that name a row of the census. steps: optimiser steps in all stages together.
+
+    episodes: evaluation seeds per task, from 1,000,000 on. The baseline is the joint recipe's: its action expert, state and text, with
+    the present frame and no future, trained for as many steps on the same batches.
+    """
+
+    recipes: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ("button-press-topdown", "window-open")
+    demonstrations: int = 40
+    steps: int = 600
+    batch_size: int = 32
+    episodes: int = 20
+    horizon: int = 200
+    seed: int = 0
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("demonstrations", "steps", "batch_size", "episodes", "horizon", "workers"):
+            if getattr(self, name) < 1:
+                raise ConfigError("must be at least 1", where=name, found=getattr(self, name))
+
+    def chosen(self) -> tuple[str, ...]:
+        """The recipes of this study, every one known."""
+        asked = self.recipes or tuple(n for n in catalogue.names() if catalogue.recipe(n).card.census)
+        return tuple(catalogue.recipe(name).name for name in asked)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One command with the file that says that it is done."""
+
+    name: str
+    words: list[str]
+    done: Path
+    log: Path
+
+
+def run(study: AnchorStudy, out: Path, data: Path | None) -> dict[str, Any]:
+    """Do what is not done yet; returns the rows, which also lie in results.json."""
+    names, demos = study.chosen(), data or out / "demonstrations"
+    with terminate_as_interrupt(), Children() as children:
+        if not demos.exists():
+            words = ["collect", "--tasks", *study.tasks, "--out", str(demos), f"episodes={study.demonstrations}",
+                     *(f"annotations.{name}=true" for name in everything())]
+            _all(children, [[_Job("collecting", words, demos, out / "logs" / "collect.log")]], 1)
+        tracks = [[_chance(study, out)], *(_track(study, name, demos, out) for name in (BASELINE, *names))]
+        _all(children, tracks, study.workers)
+    rows = [_row(study, name, out) for name in (BASELINE, *names)]
+    found = {"study": encode(study), "chance": _rate(Evaluation.load(out / "chance")), "rows": rows}
+    atomic_write_json(out / "results.json", found)
+    return found
+
+
+def _track(study: AnchorStudy, name: str, demos: Path, out: Path) -> list[_Job]:
+    """Train, evaluate, verify: in this order."""
+    folder, base = out / name.replace(" ", "-"), name == BASELINE
+    recipe = catalogue.recipe(_BASELINE_OF if base else name)
+    stages = recipe.run("tiny").training.stages
+    total = sum(stage.steps or 0 for stage in stages)
+    budget = [word for i, stage in enumerate(stages) for word in (
+        f"training.stages.{i}.steps={max(1, round(study.steps * (stage.steps or 0) / total))}", f"training.stages.{i}.seconds=null")]
+    train = ["train", recipe.name, "--data", str(demos), "--out", str(folder), "--resume", *budget, "training.threads=1",
+             f"training.batch_size={study.batch_size}", f"training.seed={study.seed}", *(["--baseline"] if base else [])]
+    evaluate = ["eval", str(folder), "--name", _NAME, "--tasks", *study.tasks, "--resume", *_measure(study)]
+    jobs = [_Job(f"training {name}", train, folder / "trained", out / "logs" / f"{folder.name}-train.log"),
+            _Job(f"evaluating {name}", evaluate, folder / "evaluations" / _NAME / "result.json", out / "logs" / f"{folder.name}-eval.log")]
+    if not base:
+        verify = ["verify", str(folder), "--data", str(demos), "--out", str(folder / "verify.json")]
+        jobs.append(_Job(f"verifying {name}", verify, folder / "verify.json", out / "logs" / f"{folder.name}-verify.log"))
+    return jobs
+
+
+def _measure(study: AnchorStudy) -> list[str]:
+    return [f"seeds_per_task={study.episodes}", f"environment.horizon={study.horizon}"]
+
+
+def _chance(study: AnchorStudy, out: Path) -> _Job:
+    words = ["eval", "random", "--tasks", *study.tasks, "--out", str(out / "chance"), "--resume", *_measure(study)]
+    return _Job("chance", words, out / "chance" / "result.json", out / "logs" / "chance.log")
+
+
+def _all(children: Children, tracks: list[list[_Job]], workers: int) -> None:
+    """Run the tracks side by side, the jobs of one after each other; a verdict that is not good is no failure."""
+    waiting = [iter(track) for track in tracks]
+    running: dict[str, tuple[_Job, Iterator[_Job]]] = {}
+    total = sum(len(track) for track in tracks)
+    with meter("study", total) as bar:
+        left = total
+        while waiting or running:
+            while waiting and len(running) < workers:
+                track = waiting.pop(0)
+                job = next((j for j in track if not j.done.exists()), None)
+                if job is not None:
+                    children.start(job.name, job.words, job.log)
+                    running[job.name] = (job, track)
+            left = sum(not job.done.exists() for track in tracks for job in track)
+            bar.at(total - left, ", ".join(running))
+            time.sleep(0.25)
+            _settle(children, running, waiting)
+
+
+def _settle(children: Children, running: dict[str, tuple[_Job, Iterator[_Job]]], waiting: list[Iterator[_Job]]) -> None:
+    """Take in what has ended; its track goes on in front."""
+    for name, log, code in children.ended():
+        job, track = running.pop(name)
+        if job.words[0] == "train" and code == 0:
+            job.done.touch()
+        if not job.done.exists():
+            lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-6:]
+            raise ConfigError(f"{name} failed", where=str(log), found=f"exit code {code}:\n    " + "\n    ".join(lines),
+                              next_step="mend the cause; the same command goes on from what is done")
+        waiting.insert(0, track)
+
+
+# --- rows ---------------------------------------------------------------------------------------------------------------
+
+def _rate(result: Evaluation) -> dict[str, Any]:
+    low, high = result.rate.interval
+    tasks = {task: sum(r.success for r in result.episodes if r.task == task) for task in result.tasks}
+    return {"successes": result.successes, "n": result.n, "interval": [low, high], "tasks": tasks,
+            "fingerprint": result.protocol.fingerprint[:16], "seeds": [min(result.seeds), max(result.seeds)]}
+
+
+def _row(study: AnchorStudy, name: str, out: Path) -> dict[str, Any]:
+    folder = out / name.replace(" ", "-")
+    result, chance = Evaluation.load(folder / "evaluations" / _NAME), Evaluation.load(out / "chance")
+    against = {"chance": compare(result, chance)}
+    if name != BASELINE:
+        against["baseline"] = compare(result, Evaluation.load(out / BASELINE.replace(" ", "-") / "evaluations" / _NAME))
+    summary, progress = result.summary(), find(folder).progress()
+    verdict: Mapping[str, Any] = json.loads((folder / "verify.json").read_text()) if name != BASELINE else {}
+    steps = sum(record.steps for record in result.episodes)
+    return {
+        "name": name, "census": None if name == BASELINE else catalogue.recipe(name).card.census, **_rate(result),
+        "against": {other: {"difference": c.pairs.difference, "p_value": c.pairs.p_value} for other, c in against.items()},
+        "parameters": _parameters(folder), "steps": progress["step"], "train_seconds": round(progress["seconds"], 1),
+        "latency_ms": summary["latency_ms"]["alone"], "peak_memory_mb": max(record.peak_memory_mb for record in result.episodes),
+        "calls_per_step": sum(record.calls for record in result.episodes) / steps,
+        "evaluations_per_step": sum(record.evaluations for record in result.episodes) / steps,
+        "verified": verdict.get("holds"), "derived": verdict.get("derived"),
+        "checks": {check["name"]: check["holds"] for check in verdict.get("checks", [])},
+        "gate": next((check["says"] for check in verdict.get("checks", []) if check["name"] == "gate"), None)}
+
+
+def _parameters(folder: Path) -> int:
+    """Weights that training moved: all but the substrates'."""
+    frozen = ("substrate.", "beside.", "view.", "state_scaler.", "action_scaler.")
+    return sum(value.numel() for name, value in find(folder).model().items() if not name.startswith(frozen))
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """The rows as Markdown."""
+    chance = found["chance"]
+    lines = [f"chance (random actions): {chance['successes']} of {chance['n']}", "",
+             "| recipe | success | 95 % | against no future | parameters | one plan, ms (p50 / p95) | calls per step | memory, MB "
+             "| verify |",
+             "| --- | ---: | --- | --- | ---: | ---: | ---: | ---: | --- |"]
+    for row in found["rows"]:
+        low, high = row["interval"]
+        versus = row["against"].get("baseline")
+        said = "" if versus is None else f"{100 * versus['difference']:+.0f} points, p = {versus['p_value']:.2g}"
+        failed = [name for name, holds in row["checks"].items() if holds is False]
+        verdict = "" if row["verified"] is None else "holds" if row["verified"] else "fails: " + ", ".join(failed)
+        latency = row["latency_ms"] or {"p50": float("nan"), "p95": float("nan")}
+        lines.append(f"| {row['name']} | {row['successes']}/{row['n']} | {100 * low:.0f} to {100 * high:.0f} | {said} | "
+                     f"{row['parameters'] / 1e6:.1f} M | {latency['p50']:.0f} / {latency['p95']:.0f} | {row['calls_per_step']:.2f} | "
+                     f"{row['peak_memory_mb']:.0f} | {verdict} |")
+    return "\n".join(lines)
