@@ -22,7 +22,7 @@ from foreact.backbones import (
 from foreact.backbones.mixture import ExpertSize
 from foreact.contract.axes import Encoded
 from foreact.contract.context import Context, Window, fake_context, fake_window
-from foreact.contract.specs import ActionSpec, CameraSpec, ObservationSpec, StateSpec
+from foreact.contract.specs import ActionSpec, Calibration, CameraSpec, ObservationSpec, StateSpec
 from foreact.couplings import Denoised, JointAutoregression, JointGeneration, PostPredictionHead
 from foreact.model import WorldActionModel
 from foreact.nets.action_expert import ActionExpert
@@ -30,9 +30,11 @@ from foreact.nets.resampler import Resampler
 from foreact.nets.text import HashedWords
 from foreact.nets.token_diffusion import TokenDiffusion
 from foreact.regimes import Chunked, OpenLoop, SingleStep
-from foreact.substrates import FrozenFeatures, OpticalFlow, PixelLatents, SelfDistilled
+from foreact.substrates import FrozenFeatures, OpticalFlow, PixelLatents, PointFlow, SelfDistilled
 
-OBSERVATION = ObservationSpec(cameras=tuple(CameraSpec(name=n, height=16, width=16) for n in ("front", "hand")), rate_hz=10.0,
+LOOK = Calibration(position=(0.0, -2.0, 0.5), forward=(0.0, 1.0, 0.0), up=(0.0, 0.0, 1.0), fovy=60.0)
+OBSERVATION = ObservationSpec(cameras=(CameraSpec(name="front", height=16, width=16, calibration=LOOK),
+                                       CameraSpec(name="hand", height=16, width=16)), rate_hz=10.0,
                               state=StateSpec(names=("x", "y", "z"), units=("m",) * 3))
 ACTION = ActionSpec(names=("dx", "dy"), low=(-1.0, -1.0), high=(1.0, 1.0), rate_hz=10.0, reference="delta", frame="end-effector")
 
@@ -40,6 +42,7 @@ SUBSTRATES = {
     "PixelLatents": PixelLatents.Config(channels=4, patch=8, width=8, depth=1),
     "FrozenFeatures": FrozenFeatures.Config(encoder=SelfDistilled.Config(width=16, depth=1, heads=2, patch=8, prototypes=16), grid=(2, 2)),
     "OpticalFlow": OpticalFlow.Config(grid=(2, 2), detail=2),
+    "PointFlow": PointFlow.Config(points=8),
 }
 BACKBONES = {
     "MixtureOfTransformers": MixtureOfTransformers.Config(depth=2, heads=2, head_dim=8, experts=(

@@ -5,5 +5,6 @@ from foreact.nets.self_distilled import SelfDistilled
 from foreact.substrates.frozen_features import FrozenFeatures
 from foreact.substrates.optical_flow import OpticalFlow
 from foreact.substrates.pixel_latents import PixelLatents
+from foreact.substrates.point_flow import PointFlow
 
-__all__ = ["FrozenFeatures", "OpticalFlow", "PixelLatents", "PretrainedVision", "SelfDistilled"]
+__all__ = ["FrozenFeatures", "OpticalFlow", "PixelLatents", "PointFlow", "PretrainedVision", "SelfDistilled"]
