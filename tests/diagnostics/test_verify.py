@@ -53,6 +53,8 @@ def test_a_joint_model_is_what_it_says():
     ("JointGeneration", ("Pixel (latent)", "Hybrid", "Joint generation")),
     ("PostPredictionHead:denoised", ("Pixel (latent)", "Diffusion", "Post-prediction head")),
     ("PostPredictionHead:tapped", ("Feature (tap)", "Diffusion", "Post-prediction head")),
+    ("JointAutoregression:regressed", ("Pixel (latent)", "Autoregressive", "Joint generation")),
+    ("JointAutoregression:drawn", ("Pixel (latent)", "Autoregressive", "Joint generation")),
 ])
 def test_the_axes_follow_from_the_run(coupling, place):
     model = alive(config(coupling))

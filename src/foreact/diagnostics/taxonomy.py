@@ -5,8 +5,8 @@
     backbone    how the future came about: denoised by one network, denoised or regressed by several experts that meet in attention
                 (Hybrid), in the causal order of a stream (Autoregressive), as an embedding in one pass (Joint-embedding), or by a language
                 trunk (LLM/VLM)
-    coupling    in which order: actions given to the prediction (Cond. rollout), denoised together with it (Joint generation), or made
-                after it, or without it (Post-prediction head)
+    coupling    in which order: actions given to the prediction (Cond. rollout), denoised together with it or next to it in one causal
+                stream (Joint generation), or made after it, or without it (Post-prediction head)
     regime      how often it was called while an episode was driven
 
 Two things cannot be seen in a run and are taken from the classes: the family of a substrate (`Substrate.kind` says what its numbers
@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from foreact.contract.axes import Memory, Regime
-from foreact.contract.layout import Layout
+from foreact.contract.layout import Layout, Stream
 from foreact.diagnostics.check import Check
 from foreact.diagnostics.trace import BackboneCall, Trace
 from foreact.model import WorldActionModel
@@ -104,7 +104,12 @@ def _backbone(model: WorldActionModel, trace: Trace) -> str:
 
 def _future_streams(model: WorldActionModel, call: BackboneCall) -> set[str]:
     """Streams that predict a part of the future in this evaluation."""
-    return {n for n in call.streams if n != ACTION and call.layout[n].target is not None and n in model.parts}
+    return {n for n in call.streams if n != ACTION and _asked(call.layout[n]) and n in model.parts}
+
+
+def _asked(stream: Stream) -> bool:
+    """Whether a prediction comes out of this stream: a target, or a query that a head reads."""
+    return stream.target is not None or stream.query
 
 
 def _noised(model: WorldActionModel, call: BackboneCall) -> bool:
@@ -120,12 +125,14 @@ def _is_causal(layout: Layout) -> bool:
 
 def _coupling(model: WorldActionModel, trace: Trace) -> str:
     futures = [i for i, call in enumerate(trace.calls) if _future_streams(model, call)]
-    acted = [i for i, call in enumerate(trace.calls) if ACTION in call.streams and call.layout[ACTION].target is not None]
-    given = [i for i, call in enumerate(trace.calls) if ACTION in call.streams and call.layout[ACTION].target is None]
+    acted = [i for i, call in enumerate(trace.calls) if ACTION in call.streams and _asked(call.layout[ACTION])]
+    given = [i for i, call in enumerate(trace.calls) if ACTION in call.streams and not _asked(call.layout[ACTION])]
     if given and futures and not acted:
         return "Cond. rollout"
     if acted and futures and acted[0] <= futures[-1] and futures[0] <= acted[-1]:
         return "Joint generation"
+    if acted and futures and len(trace.experts) < 2 and any(_is_causal(call.layout) for call in trace.calls):
+        return "Joint generation"  # frames and actions are elements of one causal stream: one network gives them one after another
     if not futures and not acted and trace.plan.future is not None:
         return "Joint generation"  # the action is written into what is predicted, and has no stream of its own
     return "Post-prediction head"

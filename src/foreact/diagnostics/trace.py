@@ -61,10 +61,12 @@ def watched_backbone(backbone: Backbone, trace: Trace) -> Iterator[None]:
     def after(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], outputs: dict[str, Tensor]) -> None:
         inputs, layout = arguments
         levels = {name: float(value.max()) for name, value in keywords.get("sigma", {}).items()}
-        # streams that nothing is given for run too, and are known by what comes out
-        streams = tuple(name for name in layout.names if name in inputs or name in outputs)
+        # streams that nothing is given for run too, and are known by what comes out, or by what is tapped
+        tap = keywords.get("tap")
+        tapped = set() if tap is None else {name for name, _ in tap.states}
+        streams = tuple(name for name in layout.names if name in inputs or name in outputs or name in tapped)
         kept = {name: value for name, value in keywords.items() if name not in ("cache", "tap")}
-        trace.calls.append(BackboneCall(streams, levels, layout, keywords.get("tap") is not None, dict(inputs), kept, dict(outputs)))
+        trace.calls.append(BackboneCall(streams, levels, layout, tap is not None, dict(inputs), kept, dict(outputs)))
         trace.events.append(("backbone", streams))
 
     handles = [backbone.register_forward_hook(after, with_kwargs=True)]
