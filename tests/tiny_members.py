@@ -23,14 +23,13 @@ from foreact.backbones.mixture import ExpertSize
 from foreact.contract.axes import Encoded
 from foreact.contract.context import Context, Window, fake_context, fake_window
 from foreact.contract.specs import ActionSpec, Calibration, CameraSpec, ObservationSpec, StateSpec
-from foreact.couplings import Denoised, JointAutoregression, JointGeneration, PostPredictionHead
+from foreact.couplings import ActionExpert, Denoised, InverseDynamics, JointAutoregression, JointGeneration, PostPredictionHead
 from foreact.model import WorldActionModel
-from foreact.nets.action_expert import ActionExpert
 from foreact.nets.resampler import Resampler
 from foreact.nets.text import HashedWords
 from foreact.nets.token_diffusion import TokenDiffusion
 from foreact.regimes import Chunked, OpenLoop, SingleStep
-from foreact.substrates import FrozenFeatures, OpticalFlow, PixelLatents, PointFlow, SelfDistilled
+from foreact.substrates import Decoded, FrozenFeatures, OpticalFlow, PixelLatents, PointFlow, SelfDistilled
 
 LOOK = Calibration(position=(0.0, -2.0, 0.5), forward=(0.0, 1.0, 0.0), up=(0.0, 0.0, 1.0), fovy=60.0)
 OBSERVATION = ObservationSpec(cameras=(CameraSpec(name="front", height=16, width=16, calibration=LOOK),
@@ -40,6 +39,7 @@ ACTION = ActionSpec(names=("dx", "dy"), low=(-1.0, -1.0), high=(1.0, 1.0), rate_
 
 SUBSTRATES = {
     "PixelLatents": PixelLatents.Config(channels=4, patch=8, width=8, depth=1),
+    "Decoded": Decoded.Config(inner=PixelLatents.Config(channels=4, patch=8, width=8, depth=1)),
     "FrozenFeatures": FrozenFeatures.Config(encoder=SelfDistilled.Config(width=16, depth=1, heads=2, patch=8, prototypes=16), grid=(2, 2)),
     "OpticalFlow": OpticalFlow.Config(grid=(2, 2), detail=2),
     "PointFlow": PointFlow.Config(points=8),
@@ -72,15 +72,20 @@ COUPLINGS = {
                                                             resampler=_FEW, action_detokenizer=_DRAWN, video_detokenizer=_DRAWN),
     "JointAutoregression:regressed": JointAutoregression.Config(horizon=8, future_offsets=(4, 8), history=1, resampler=_FEW,
                                                                 learns_on="predicted"),
+    "PostPredictionHead:inverse": PostPredictionHead.Config(
+        horizon=8, future_offsets=(3, 8), learns_on="true", imagination=Denoised.Config(steps=3),
+        head=InverseDynamics.Config(width=16, hidden=24, channels=4)),
 }
 """A class may come in several variants, told apart by what follows the colon."""
 REGIMES = {"Chunked": Chunked.Config(replan=3), "OpenLoop": OpenLoop.Config(), "SingleStep": SingleStep.Config()}
 FITTING = {"JointGeneration": "MixtureOfTransformers", "PostPredictionHead": "JointEmbeddingPredictor",
            "PostPredictionHead:denoised": "DiffusionTransformer", "PostPredictionHead:tapped": "DiffusionTransformer",
            "JointAutoregression": "CausalTransformer", "JointAutoregression:drawn": "CausalTransformer",
-           "JointAutoregression:regressed": "CausalTransformer"}
+           "JointAutoregression:regressed": "CausalTransformer", "PostPredictionHead:inverse": "DiffusionTransformer"}
 CHANCELESS = {"JointAutoregression:regressed"}
 """Couplings that draw nothing, in training or in acting."""
+IN_VIEW = {"PostPredictionHead:inverse"}
+"""Couplings that set the future beside the present, and so want it in the present's space."""
 
 
 def classes(members: dict[str, object]) -> set[str]:

@@ -6,7 +6,8 @@ from safetensors.torch import load, save
 
 from foreact.contract.axes import Coupling, SeededNoise
 from foreact.contract.config import registered
-from tiny_members import CHANCELESS, COUPLINGS, SUBSTRATES, alive, build, classes, config, first, losses, window
+from foreact.contract.errors import MisfitError
+from tiny_members import CHANCELESS, COUPLINGS, IN_VIEW, SUBSTRATES, alive, build, classes, config, first, losses, window
 
 EVERY = sorted(COUPLINGS)
 FAMILIES = {"JointGeneration": "Joint generation", "PostPredictionHead": "Post-prediction head",
@@ -39,6 +40,10 @@ def test_it_says_where_it_stands(name):
 @pytest.mark.parametrize("substrate", sorted(SUBSTRATES))
 @pytest.mark.parametrize("name", EVERY)
 def test_proposals_have_the_promised_form(name, substrate):
+    if name in IN_VIEW and not type(SUBSTRATES[substrate]).owner.per_frame:
+        with pytest.raises(MisfitError, match="in the space of the present"):
+            build(config(name, substrate))
+        return
     model = alive(config(name, substrate))
     e, c = encoded(model), model.config.coupling
     proposal = propose(model, e)

@@ -1,8 +1,10 @@
-"""Axis 3: how action enters and leaves."""
+"""Axis 3: how action enters and leaves; with the heads that a post-prediction coupling can have."""
 
 from foreact.couplings.autoregression import JointAutoregression
 from foreact.couplings.imagination import Denoised, OnePass
 from foreact.couplings.joint import JointGeneration
 from foreact.couplings.post_head import PostPredictionHead
+from foreact.nets.action_expert import ActionExpert
+from foreact.nets.inverse_dynamics import InverseDynamics
 
-__all__ = ["Denoised", "JointAutoregression", "JointGeneration", "OnePass", "PostPredictionHead"]
+__all__ = ["ActionExpert", "Denoised", "InverseDynamics", "JointAutoregression", "JointGeneration", "OnePass", "PostPredictionHead"]

@@ -64,7 +64,7 @@ class PostPredictionHead(Coupling):
 
         def without_future(self) -> PostPredictionHead.Config:
             """The head alone, on the present: nothing is predicted, so the backbone has nothing to do."""
-            return replace(self, future_offsets=(), reads="future")
+            return replace(self, future_offsets=(), reads="future", head=self.head.without_future())
 
     def __init__(self, config: Config, dimensions: Dimensions) -> None:
         super().__init__()

@@ -81,6 +81,9 @@ class ActionExpert(Head):
             if self.steps < 1:
                 raise ConfigError("steps must be at least 1", where="model.coupling.head.steps", found=self.steps)
 
+        def without_future(self) -> ActionExpert.Config:
+            return self
+
     def __init__(self, config: Config, readable: Readable) -> None:
         if readable.horizon < 1 or readable.horizon % config.steps_per_token:
             raise ConfigError("the horizon must be a multiple of the head's steps per token", where="model.coupling.horizon",

@@ -50,6 +50,10 @@ class Head(nn.Module, Buildable, ABC):
     class Config(Config):
         """`build(readable)`; raises `MisfitError` where it cannot read that."""
 
+        def without_future(self) -> Head.Config:
+            """What acts in its place where nothing is predicted, from the present alone: the no-future baseline."""
+            raise NotImplementedError
+
     @abstractmethod
     def loss(self, reading: Reading, actions: Float[Tensor, "batch horizon action"], known: Bool[Tensor, "batch horizon"], *,
              generator: torch.Generator) -> Tensor:

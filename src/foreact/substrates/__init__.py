@@ -2,9 +2,10 @@
 
 from foreact.nets.pretrained_vision import PretrainedVision
 from foreact.nets.self_distilled import SelfDistilled
+from foreact.substrates.decoded import Decoded
 from foreact.substrates.frozen_features import FrozenFeatures
 from foreact.substrates.optical_flow import OpticalFlow
 from foreact.substrates.pixel_latents import PixelLatents
 from foreact.substrates.point_flow import PointFlow
 
-__all__ = ["FrozenFeatures", "OpticalFlow", "PixelLatents", "PointFlow", "PretrainedVision", "SelfDistilled"]
+__all__ = ["Decoded", "FrozenFeatures", "OpticalFlow", "PixelLatents", "PointFlow", "PretrainedVision", "SelfDistilled"]

@@ -20,12 +20,13 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from foreact.contract.axes import Substrate, SubstrateForm
+from foreact.contract.axes import SubstrateForm
 from foreact.contract.context import Scene
 from foreact.contract.errors import MisfitError, TrainingError
 from foreact.contract.progress import meter
 from foreact.contract.specs import ObservationSpec
 from foreact.nets.blocks import PlainBlock
+from foreact.substrates.pixel_decodable import PixelDecodable
 
 __all__ = ["PixelLatents"]
 
@@ -49,14 +50,14 @@ class _Decoder(nn.Module):
         return self.linear(z) + self.correct(self.blocks(self.embed(z) + self.place))
 
 
-class PixelLatents(Substrate):
+class PixelLatents(PixelDecodable):
     """One autoencoder for all cameras; a frame is a grid of latent tokens for each camera."""
 
     kind = "Pixel (latent)"
     decodable = watchable = per_frame = True
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(Substrate.Config):
+    class Config(PixelDecodable.Config):
         """`channels` numbers for each patch of `patch` x `patch` pixels; `width` and `depth` of the decoder's transformer.
 
         floor: the share of the mean deviation below which a component is no longer scaled up.
@@ -86,6 +87,9 @@ class PixelLatents(Substrate):
         def needs(self, observation: ObservationSpec) -> tuple[str, ...]:
             return ()
 
+        def pixels(self, observation: ObservationSpec) -> int:
+            return 3 * self.patch**2
+
     def __init__(self, config: Config, observation: ObservationSpec) -> None:
         super().__init__()
         self.config, self.form, self.cameras = config, config.form(observation), observation.camera_names
@@ -111,11 +115,16 @@ class PixelLatents(Substrate):
         return values
 
     @torch.no_grad()
+    def patches(self, values: Float[Tensor, "batch time tokens channels"]) -> Float[Tensor, "batch time tokens pixels"]:
+        cameras = self.form.grid[0]
+        found = self.decoder(values.float().unflatten(2, (cameras, -1)).flatten(0, 2))
+        return found.float().unflatten(0, (*values.shape[:2], cameras)).flatten(2, 3)
+
+    @torch.no_grad()
     def decode(self, values: Float[Tensor, "batch time tokens channels"], present: Mapping[str, UInt8[Tensor, "batch 3 height width"]],
                ) -> dict[str, UInt8[Tensor, "batch time 3 height width"]]:
         cameras = self.form.grid[0]
-        images = self._images(self.decoder(values.float().unflatten(2, (cameras, -1)).flatten(0, 2)))
-        images = images.unflatten(0, (*values.shape[:2], cameras))
+        images = self._images(self.patches(values).unflatten(2, (cameras, -1)).flatten(0, 2)).unflatten(0, (*values.shape[:2], cameras))
         return {name: images[:, :, i] for i, name in enumerate(self.cameras)}
 
     # --- fitting ------------------------------------------------------------------------------------------------------
