@@ -21,12 +21,15 @@ SETTINGS, KEYS = False, ()
 
 def add_options(parser: Parser) -> None:
     parser.add_argument("--works", action="store_true", help="only the rows that work here")
+    parser.add_argument("--markdown", action="store_true", help="the page of the docs")
 
 
 def main(options: argparse.Namespace, settings: list[str]) -> Result:
     from foreact.contract.config import encode
     from foreact.recipes import census
 
+    if options.markdown:
+        return Result(data={"page": census.page()}, text=census.page().rstrip("\n"))
     rows = [row for row in census.rows() if row.state == "works" or not options.works]
     width = max((len(row.name) for row in rows), default=0)
     lines = [f"{row.name:<{width}}  {row.state:<8} ({row.substrate}, {row.backbone}, {row.coupling}, {row.regime})"

@@ -15,7 +15,7 @@ from typing import Any
 
 from foreact.contract.errors import ConfigError, nearest
 
-__all__ = ["BEYOND", "SURVEY", "Row", "row", "rows"]
+__all__ = ["BEYOND", "SURVEY", "Row", "forget", "page", "row", "rows"]
 
 SURVEY = "doi:10.20944/preprints202606.1403.v1"
 BEYOND = ("AGRA", "MV-WAM", "GeoSem-WAM", "PointAction", "CLAW", "WAM-Nav", "3DThinkVLA")
@@ -76,3 +76,38 @@ def rows() -> list[Row]:
             regime=line["regime"], first_submitted=line["first_submitted"], state="works" if works else "planned", recipe=recipe,
             evidence=evidence))
     return found
+
+
+def forget() -> None:
+    """Read the evidence anew, after it was written."""
+    _evidence.cache_clear()
+
+
+def page() -> str:
+    """The census as a page of the docs."""
+    found = rows()
+    works = sum(row.state == "works" for row in found)
+    lines = [
+        "# The census", "",
+        f"The 109 World Action Models of the survey ({SURVEY}) and {len(BEYOND)} systems beside it, in its words; the places of the "
+        "latter are ours. A row works where its recipe passes `foreact verify` and succeeds more often than chance in closed loop, with "
+        f"both on record: {works} of {len(found)} do. The page is made by `foreact census --markdown`.", "",
+        "| system | first submitted | philosophy | substrate | backbone | coupling | regime | state | evidence |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
+    for row in found:
+        cells = (row.name, row.first_submitted, row.philosophy, row.substrate, row.backbone, row.coupling, row.regime, row.state, _cell(row))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(row: Row) -> str:
+    """What stands behind a row, in a few words."""
+    if row.recipe is None:
+        return ""
+    if row.evidence is None:
+        return f"recipe `{row.recipe}`, not measured yet"
+    low, high = row.evidence["interval"]
+    failed = [name for name, holds in row.evidence["checks"].items() if holds is False]
+    verdict = "verify holds" if row.evidence["verified"] else f"verify fails: {', '.join(failed)}"
+    return (f"recipe `{row.recipe}`: {row.evidence['successes']}/{row.evidence['n']} ({100 * low:.0f} to {100 * high:.0f} %), {verdict} "
+            "([table](anchors.md))")
