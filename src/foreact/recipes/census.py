@@ -95,7 +95,8 @@ def page() -> str:
         "| system | first submitted | philosophy | substrate | backbone | coupling | regime | state | evidence |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
     for row in found:
-        cells = (row.name, row.first_submitted, row.philosophy, row.substrate, row.backbone, row.coupling, row.regime, row.state, _cell(row))
+        place = (row.substrate, row.backbone, row.coupling, row.regime)
+        cells = (row.name, row.first_submitted, row.philosophy, *place, row.state, _cell(row))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
