@@ -63,7 +63,8 @@ def page(found: dict[str, Any]) -> str:
         f"Every recipe of a published system at size tiny: {len(study['tasks'])} Meta-World tasks ({', '.join(study['tasks'])}), "
         f"{study['demonstrations']} demonstrations each, {study['steps']} steps of batch {study['batch_size']}, training seed "
         f"{study['seed']}, {study['episodes']} unseen seeds per task from {first['seeds'][0]:,} on, at most "
-        f"{study['horizon']} control steps. One processor thread each, two at a time. One training seed: intervals speak of episodes, not of what another training run would give. "
+        f"{study['horizon']} control steps. One processor thread each, two at a time. One training seed: intervals speak of episodes, "
+        "not of what another training run would give. "
         "Differences are paired on seeds, with McNemar's exact test.", "",
         "![Success against latency and memory](images/anchors.png)", "", table(found), "",
         f"Protocol fingerprint {first['fingerprint']}. `no future` is the joint model's action expert on the present frame alone.", "",

@@ -181,7 +181,7 @@ def test_a_card_that_says_something_else_is_refused():
     found = verdict(alive(config("JointGeneration")), card=CARD | {"backbone": "Diffusion"})
     assert failed(found) == {"axes"}
     assert "backbone ran as Hybrid, the card says Diffusion" in check(found, "axes").says
-    assert failed(verdict(alive(config("JointGeneration")), philosophy="Render-and-Decode")) == {"philosophy"}
+    assert failed(verdict(alive(config("JointGeneration")), philosophy="Video-Generation-Free")) == {"philosophy"}
 
 
 # --- the pieces -------------------------------------------------------------------------------------------------------------

@@ -23,14 +23,14 @@ from foreact.diagnostics.check import Check
 from foreact.diagnostics.trace import BackboneCall, Trace
 from foreact.model import WorldActionModel
 
-__all__ = ["Derived", "accepted", "calls_per_step", "compare", "derive"]
+__all__ = ["Derived", "accepted", "calls_per_step", "compare", "derive", "philosophies"]
 
 ACTION = "action"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Derived:
-    """The 4-tuple of equation 37 and the philosophy of section 3, as seen."""
+    """The 4-tuple of equation 37 and the philosophy of section 3, as seen. finished: the plan shows a whole future."""
 
     substrate: str
     backbone: str
@@ -38,6 +38,7 @@ class Derived:
     regime: str
     philosophy: str
     decoded: bool
+    finished: bool
     calls_per_step: float
     evaluations_per_step: float
 
@@ -50,7 +51,8 @@ def derive(model: WorldActionModel, trace: Trace, *, steps: int = 48) -> Derived
     backbone = _backbone(model, trace)
     return Derived(
         substrate=substrate, backbone=backbone, coupling=_coupling(model, trace), regime=_regime(model.regime, calls, steps),
-        philosophy=_philosophy(substrate, backbone, decoded), decoded=decoded, calls_per_step=calls / steps,
+        philosophy=_philosophy(model, trace, backbone, decoded), decoded=decoded, finished=trace.plan.future is not None,
+        calls_per_step=calls / steps,
         evaluations_per_step=trace.plan.cost.total * calls / steps)
 
 
@@ -160,13 +162,24 @@ def _regime(regime: Regime, calls: int, steps: int) -> str:
     return "Single-step" if calls == steps else "Chunked"
 
 
-def _philosophy(substrate: str, backbone: str, decoded: bool) -> str:
-    """Section 3: whether pixels were rendered before action, or a video model stopped before that, or none was there."""
+def _philosophy(model: WorldActionModel, trace: Trace, backbone: str, decoded: bool) -> str:
+    """Section 3: whether pixels were rendered before action, or a video model stopped before that, or none was there.
+
+    A model whose futures hold no pixels and whose backbone is no denoiser of video has none.
+    """
     if decoded:
         return "Render-and-Decode"
-    embedded = substrate.startswith(("Feature (teacher)", "Feature (VLM", "Audio"))
-    video = backbone in ("Diffusion", "Hybrid", "Autoregressive") and not embedded
-    return "Latent-Only" if video else "Video-Generation-Free"
+    pixels = any(type(part).kind.startswith("Pixel") for part in model.parts.values())
+    geometric = any(type(part).kind in ("Geometric", "Affordance") for part in model.parts.values())
+    return "Latent-Only" if pixels or (geometric and backbone == "Diffusion") else "Video-Generation-Free"
+
+
+def philosophies(derived: Derived) -> set[str]:
+    """What the survey may call it. It counts a joint model that finishes a future in decodable latents as rendering (GR-1) or as
+    latent-only (UWM), by what the authors run; the run itself only tells whether a decoder was used."""
+    if derived.finished and derived.substrate.startswith("Pixel"):
+        return {"Render-and-Decode", derived.philosophy}
+    return {derived.philosophy}
 
 
 # --- comparison ---------------------------------------------------------------------------------------------------------
