@@ -28,8 +28,9 @@ from foreact.model import WorldActionModel
 from foreact.nets.resampler import Resampler
 from foreact.nets.text import HashedWords
 from foreact.nets.token_diffusion import TokenDiffusion
+from foreact.nets.video_autoencoder import WanAutoencoder
 from foreact.regimes import Chunked, OpenLoop, SingleStep
-from foreact.substrates import Decoded, FrozenFeatures, OpticalFlow, PixelLatents, PointFlow, SelfDistilled
+from foreact.substrates import AutoencoderLatents, Decoded, FrozenFeatures, OpticalFlow, PixelLatents, PointFlow, SelfDistilled
 
 LOOK = Calibration(position=(0.0, -2.0, 0.5), forward=(0.0, 1.0, 0.0), up=(0.0, 0.0, 1.0), fovy=60.0)
 OBSERVATION = ObservationSpec(cameras=(CameraSpec(name="front", height=16, width=16, calibration=LOOK),
@@ -38,6 +39,8 @@ OBSERVATION = ObservationSpec(cameras=(CameraSpec(name="front", height=16, width
 ACTION = ActionSpec(names=("dx", "dy"), low=(-1.0, -1.0), high=(1.0, 1.0), rate_hz=10.0, reference="delta", frame="end-effector")
 
 SUBSTRATES = {
+    "AutoencoderLatents": AutoencoderLatents.Config(
+        autoencoder=WanAutoencoder.Config(channels=4, width=4, multiples=(1, 1, 1, 1), blocks=1), statistics="measured"),
     "PixelLatents": PixelLatents.Config(channels=4, patch=8, width=8, depth=1),
     "Decoded": Decoded.Config(inner=PixelLatents.Config(channels=4, patch=8, width=8, depth=1)),
     "FrozenFeatures": FrozenFeatures.Config(encoder=SelfDistilled.Config(width=16, depth=1, heads=2, patch=8, prototypes=16), grid=(2, 2)),

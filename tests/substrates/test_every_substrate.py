@@ -16,6 +16,7 @@ from tiny_members import ACTION, OBSERVATION, SUBSTRATES
 EVERY = sorted(SUBSTRATES)
 STEPS = 12
 PROMISES = {  # kind, decodable, watchable, per frame
+    "AutoencoderLatents": ("Pixel (latent)", True, True, True),
     "PixelLatents": ("Pixel (latent)", True, True, True),
     "Decoded": ("Pixel (decoded)", True, True, True),
     "FrozenFeatures": ("Feature (teacher)", False, False, True),
@@ -23,7 +24,8 @@ PROMISES = {  # kind, decodable, watchable, per frame
     "PointFlow": ("Geometric", False, True, False),
 }
 TWO_SIZES, NOT_DIVISIBLE, TOO_SMALL = ((16, 16), (32, 32)), ((20, 20), (20, 20)), ((2, 2), (2, 2))
-REFUSED = {"PixelLatents": (TWO_SIZES, NOT_DIVISIBLE), "Decoded": (TWO_SIZES, NOT_DIVISIBLE),
+REFUSED = {"AutoencoderLatents": (TWO_SIZES, NOT_DIVISIBLE),
+           "PixelLatents": (TWO_SIZES, NOT_DIVISIBLE), "Decoded": (TWO_SIZES, NOT_DIVISIBLE),
            "FrozenFeatures": (TWO_SIZES, NOT_DIVISIBLE), "OpticalFlow": (TOO_SMALL,), "PointFlow": ()}
 """Sizes of cameras that a substrate cannot take; of those that it can, any."""
 

@@ -1,11 +1,14 @@
-"""Axis 1: where the future lives; with the encoders that a feature substrate can have."""
+"""Axis 1: where the future lives; with the encoders that a substrate can have."""
 
 from foreact.nets.pretrained_vision import PretrainedVision
 from foreact.nets.self_distilled import SelfDistilled
+from foreact.nets.video_autoencoder import CosmosAutoencoder, WanAutoencoder
+from foreact.substrates.autoencoder_latents import AutoencoderLatents
 from foreact.substrates.decoded import Decoded
 from foreact.substrates.frozen_features import FrozenFeatures
 from foreact.substrates.optical_flow import OpticalFlow
 from foreact.substrates.pixel_latents import PixelLatents
 from foreact.substrates.point_flow import PointFlow
 
-__all__ = ["Decoded", "FrozenFeatures", "OpticalFlow", "PixelLatents", "PointFlow", "PretrainedVision", "SelfDistilled"]
+__all__ = ["AutoencoderLatents", "CosmosAutoencoder", "Decoded", "FrozenFeatures", "OpticalFlow", "PixelLatents", "PointFlow",
+           "PretrainedVision", "SelfDistilled", "WanAutoencoder"]
