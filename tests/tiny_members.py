@@ -30,7 +30,18 @@ from foreact.nets.text import HashedWords
 from foreact.nets.token_diffusion import TokenDiffusion
 from foreact.nets.video_autoencoder import WanAutoencoder
 from foreact.regimes import Chunked, OpenLoop, SingleStep
-from foreact.substrates import AutoencoderLatents, Decoded, FrozenFeatures, OpticalFlow, PixelLatents, PointFlow, SelfDistilled
+from foreact.substrates import (
+    AutoencoderLatents,
+    Decoded,
+    FrozenFeatures,
+    MotionVectors,
+    OpticalFlow,
+    PixelLatents,
+    PointFlow,
+    Polyline,
+    PoseStream,
+    SelfDistilled,
+)
 
 LOOK = Calibration(position=(0.0, -2.0, 0.5), forward=(0.0, 1.0, 0.0), up=(0.0, 0.0, 1.0), fovy=60.0)
 OBSERVATION = ObservationSpec(cameras=(CameraSpec(name="front", height=16, width=16, calibration=LOOK),
@@ -46,6 +57,9 @@ SUBSTRATES = {
     "FrozenFeatures": FrozenFeatures.Config(encoder=SelfDistilled.Config(width=16, depth=1, heads=2, patch=8, prototypes=16), grid=(2, 2)),
     "OpticalFlow": OpticalFlow.Config(grid=(2, 2), detail=2),
     "PointFlow": PointFlow.Config(points=8),
+    "MotionVectors": MotionVectors.Config(grid=(2, 2)),
+    "Polyline": Polyline.Config(hand=("x", "y", "z")),
+    "PoseStream": PoseStream.Config(),
 }
 BACKBONES = {
     "MixtureOfTransformers": MixtureOfTransformers.Config(depth=2, heads=2, head_dim=8, experts=(

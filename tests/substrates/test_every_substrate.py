@@ -22,11 +22,15 @@ PROMISES = {  # kind, decodable, watchable, per frame
     "FrozenFeatures": ("Feature (teacher)", False, False, True),
     "OpticalFlow": ("Geometric", False, True, False),
     "PointFlow": ("Geometric", False, True, False),
+    "MotionVectors": ("Geometric", False, True, False),
+    "Polyline": ("Geometric", False, True, False),
+    "PoseStream": ("Geometric", False, False, False),
 }
 TWO_SIZES, NOT_DIVISIBLE, TOO_SMALL = ((16, 16), (32, 32)), ((20, 20), (20, 20)), ((2, 2), (2, 2))
 REFUSED = {"AutoencoderLatents": (TWO_SIZES, NOT_DIVISIBLE),
            "PixelLatents": (TWO_SIZES, NOT_DIVISIBLE), "Decoded": (TWO_SIZES, NOT_DIVISIBLE),
-           "FrozenFeatures": (TWO_SIZES, NOT_DIVISIBLE), "OpticalFlow": (TOO_SMALL,), "PointFlow": ()}
+           "FrozenFeatures": (TWO_SIZES, NOT_DIVISIBLE), "OpticalFlow": (TOO_SMALL,),
+           "PointFlow": (), "MotionVectors": (((1, 1), (1, 1)),), "Polyline": (TWO_SIZES,), "PoseStream": ()}
 """Sizes of cameras that a substrate cannot take; of those that it can, any."""
 
 

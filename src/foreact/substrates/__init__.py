@@ -6,9 +6,12 @@ from foreact.nets.video_autoencoder import CosmosAutoencoder, WanAutoencoder
 from foreact.substrates.autoencoder_latents import AutoencoderLatents
 from foreact.substrates.decoded import Decoded
 from foreact.substrates.frozen_features import FrozenFeatures
+from foreact.substrates.motion_vectors import MotionVectors
 from foreact.substrates.optical_flow import OpticalFlow
 from foreact.substrates.pixel_latents import PixelLatents
 from foreact.substrates.point_flow import PointFlow
+from foreact.substrates.polyline import Polyline
+from foreact.substrates.pose_stream import PoseStream
 
-__all__ = ["AutoencoderLatents", "CosmosAutoencoder", "Decoded", "FrozenFeatures", "OpticalFlow", "PixelLatents", "PointFlow",
-           "PretrainedVision", "SelfDistilled", "WanAutoencoder"]
+__all__ = ["AutoencoderLatents", "CosmosAutoencoder", "Decoded", "FrozenFeatures", "MotionVectors", "OpticalFlow", "PixelLatents",
+           "PointFlow", "Polyline", "PoseStream", "PretrainedVision", "SelfDistilled", "WanAutoencoder"]
