@@ -33,6 +33,7 @@ from foreact.regimes import Chunked, OpenLoop, SingleStep
 from foreact.substrates import (
     AutoencoderLatents,
     Decoded,
+    DiscreteTokens,
     FrozenFeatures,
     MotionVectors,
     OpticalFlow,
@@ -55,6 +56,7 @@ SUBSTRATES = {
     "PixelLatents": PixelLatents.Config(channels=4, patch=8, width=8, depth=1),
     "Decoded": Decoded.Config(inner=PixelLatents.Config(channels=4, patch=8, width=8, depth=1)),
     "FrozenFeatures": FrozenFeatures.Config(encoder=SelfDistilled.Config(width=16, depth=1, heads=2, patch=8, prototypes=16), grid=(2, 2)),
+    "DiscreteTokens": DiscreteTokens.Config(codes=12, patch=8, components=6, width=16, depth=1),
     "OpticalFlow": OpticalFlow.Config(grid=(2, 2), detail=2),
     "PointFlow": PointFlow.Config(points=8),
     "MotionVectors": MotionVectors.Config(grid=(2, 2)),
@@ -103,6 +105,11 @@ CHANCELESS = {"JointAutoregression:regressed"}
 """Couplings that draw nothing, in training or in acting."""
 IN_VIEW = {"PostPredictionHead:inverse"}
 """Couplings that set the future beside the present, and so want it in the present's space."""
+
+
+def takes(coupling: str, substrate: str) -> bool:
+    """Whether a coupling can predict futures in a substrate: not every one can predict codes."""
+    return type(COUPLINGS[coupling]).owner.discrete or not SUBSTRATES[substrate].form(OBSERVATION).discrete
 
 
 def classes(members: dict[str, object]) -> set[str]:

@@ -1,5 +1,6 @@
 """Joint autoregression: the order of the stream, what is fed back, and how each kind of token is drawn."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from foreact.couplings.autoregression import JointAutoregression, draw_codes
 from foreact.nets.resampler import Resampler
 from foreact.nets.token_diffusion import TokenDiffusion
 from foreact.regimes import SingleStep
-from tiny_members import ACTION, OBSERVATION, alive, config, window
+from tiny_members import ACTION, OBSERVATION, alive, build, config, losses, window
 
 EVERY = ["JointAutoregression", "JointAutoregression:drawn", "JointAutoregression:regressed"]
 
@@ -109,6 +110,20 @@ def test_it_asks_for_a_causal_trunk_and_for_taps_where_it_draws():
     plain = JointAutoregression.Config()
     assert plain.requires() == {"causal"}
     assert replace(plain, video_detokenizer=TokenDiffusion.Config()).requires() == {"causal", "taps"}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_codes_are_learnt_by_cross_entropy_and_come_out_as_codes(name):
+    c = config(name, "DiscreteTokens")
+    # the trunk's outputs begin at zero, so every code is as likely as every other: -log(1 / 12)
+    assert losses(build(c), window(c))["video"].item() == pytest.approx(math.log(12), rel=1e-5)
+    model = alive(c)
+    e = encoded(model)
+    one, again, other = (propose(model, e, seeds=s).future["video"] for s in ((1, 2, 3, 4), (1, 2, 3, 4), (5, 6, 7, 8)))
+    assert torch.equal(one.sum(dim=-1), torch.ones(4, 2, 8))
+    assert set(one.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
 
 
 def test_drawn_codes_follow_the_softmax():

@@ -7,7 +7,22 @@ from safetensors.torch import load, save
 from foreact.contract.axes import Coupling, SeededNoise
 from foreact.contract.config import registered
 from foreact.contract.errors import MisfitError
-from tiny_members import CHANCELESS, COUPLINGS, IN_VIEW, SUBSTRATES, alive, build, classes, config, first, losses, window
+from tiny_members import (
+    ACTION,
+    CHANCELESS,
+    COUPLINGS,
+    IN_VIEW,
+    OBSERVATION,
+    SUBSTRATES,
+    alive,
+    build,
+    classes,
+    config,
+    first,
+    losses,
+    takes,
+    window,
+)
 
 EVERY = sorted(COUPLINGS)
 FAMILIES = {"JointGeneration": "Joint generation", "PostPredictionHead": "Post-prediction head",
@@ -43,6 +58,10 @@ def test_proposals_have_the_promised_form(name, substrate):
     if name in IN_VIEW and not type(SUBSTRATES[substrate]).owner.per_frame:
         with pytest.raises(MisfitError, match="in the space of the present"):
             build(config(name, substrate))
+        return
+    if not takes(name, substrate):
+        with pytest.raises(MisfitError, match="cannot predict codes"):
+            config(name, substrate).check(OBSERVATION, ACTION)
         return
     model = alive(config(name, substrate))
     e, c = encoded(model), model.config.coupling

@@ -20,6 +20,7 @@ PROMISES = {  # kind, decodable, watchable, per frame
     "PixelLatents": ("Pixel (latent)", True, True, True),
     "Decoded": ("Pixel (decoded)", True, True, True),
     "FrozenFeatures": ("Feature (teacher)", False, False, True),
+    "DiscreteTokens": ("Pixel (latent)", True, True, True),
     "OpticalFlow": ("Geometric", False, True, False),
     "PointFlow": ("Geometric", False, True, False),
     "MotionVectors": ("Geometric", False, True, False),
@@ -29,7 +30,8 @@ PROMISES = {  # kind, decodable, watchable, per frame
 TWO_SIZES, NOT_DIVISIBLE, TOO_SMALL = ((16, 16), (32, 32)), ((20, 20), (20, 20)), ((2, 2), (2, 2))
 REFUSED = {"AutoencoderLatents": (TWO_SIZES, NOT_DIVISIBLE),
            "PixelLatents": (TWO_SIZES, NOT_DIVISIBLE), "Decoded": (TWO_SIZES, NOT_DIVISIBLE),
-           "FrozenFeatures": (TWO_SIZES, NOT_DIVISIBLE), "OpticalFlow": (TOO_SMALL,),
+           "FrozenFeatures": (TWO_SIZES, NOT_DIVISIBLE), "DiscreteTokens": (TWO_SIZES, NOT_DIVISIBLE),
+           "OpticalFlow": (TOO_SMALL,),
            "PointFlow": (), "MotionVectors": (((1, 1), (1, 1)),), "Polyline": (TWO_SIZES,), "PoseStream": ()}
 """Sizes of cameras that a substrate cannot take; of those that it can, any."""
 
@@ -106,6 +108,10 @@ def test_encoding_has_the_form_that_was_declared(name, substrate):
 def test_after_fitting_values_are_about_unit_size(name, substrate):
     values = substrate.encode(scene(name, 64, seed=900))
     values = values if times(name) == 1 else values[:, 1:]
+    if substrate.form.discrete:
+        assert torch.equal(values.sum(dim=-1), torch.ones(values.shape[:3]))
+        assert set(values.unique().tolist()) == {0.0, 1.0}
+        return
     assert values.mean().abs() < 0.5
     assert 0.3 < values.std() < 2
 

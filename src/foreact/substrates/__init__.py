@@ -5,6 +5,7 @@ from foreact.nets.self_distilled import SelfDistilled
 from foreact.nets.video_autoencoder import CosmosAutoencoder, WanAutoencoder
 from foreact.substrates.autoencoder_latents import AutoencoderLatents
 from foreact.substrates.decoded import Decoded
+from foreact.substrates.discrete_tokens import DiscreteTokens
 from foreact.substrates.frozen_features import FrozenFeatures
 from foreact.substrates.motion_vectors import MotionVectors
 from foreact.substrates.optical_flow import OpticalFlow
@@ -13,5 +14,5 @@ from foreact.substrates.point_flow import PointFlow
 from foreact.substrates.polyline import Polyline
 from foreact.substrates.pose_stream import PoseStream
 
-__all__ = ["AutoencoderLatents", "CosmosAutoencoder", "Decoded", "FrozenFeatures", "MotionVectors", "OpticalFlow", "PixelLatents",
-           "PointFlow", "Polyline", "PoseStream", "PretrainedVision", "SelfDistilled", "WanAutoencoder"]
+__all__ = ["AutoencoderLatents", "CosmosAutoencoder", "Decoded", "DiscreteTokens", "FrozenFeatures", "MotionVectors", "OpticalFlow",
+           "PixelLatents", "PointFlow", "Polyline", "PoseStream", "PretrainedVision", "SelfDistilled", "WanAutoencoder"]
