@@ -29,6 +29,7 @@ from foreact.nets.resampler import Resampler
 from foreact.nets.text import HashedWords
 from foreact.nets.token_diffusion import TokenDiffusion
 from foreact.nets.video_autoencoder import WanAutoencoder
+from foreact.nets.vision_language import VisionLanguage
 from foreact.regimes import Chunked, OpenLoop, SingleStep
 from foreact.substrates import (
     AutoencoderLatents,
@@ -42,6 +43,7 @@ from foreact.substrates import (
     Polyline,
     PoseStream,
     SelfDistilled,
+    VisionLanguageTokens,
 )
 
 LOOK = Calibration(position=(0.0, -2.0, 0.5), forward=(0.0, 1.0, 0.0), up=(0.0, 0.0, 1.0), fovy=60.0)
@@ -51,6 +53,9 @@ OBSERVATION = ObservationSpec(cameras=(CameraSpec(name="front", height=16, width
 ACTION = ActionSpec(names=("dx", "dy"), low=(-1.0, -1.0), high=(1.0, 1.0), rate_hz=10.0, reference="delta", frame="end-effector")
 
 SUBSTRATES = {
+    "VisionLanguageTokens": VisionLanguageTokens.Config(grid=(2, 2), encoder=VisionLanguage.Config(
+        name=None, layer=2, pixels=16, patch=8, tower_width=12, tower_depth=1, tower_heads=2, tower_feed_forward=16, width=16, heads=2,
+        key_value_heads=1, head_dim=8, feed_forward=24)),
     "AutoencoderLatents": AutoencoderLatents.Config(
         autoencoder=WanAutoencoder.Config(channels=4, width=4, multiples=(1, 1, 1, 1), blocks=1), statistics="measured"),
     "PixelLatents": PixelLatents.Config(channels=4, patch=8, width=8, depth=1),

@@ -16,6 +16,7 @@ from tiny_members import ACTION, OBSERVATION, SUBSTRATES
 EVERY = sorted(SUBSTRATES)
 STEPS = 12
 PROMISES = {  # kind, decodable, watchable, per frame
+    "VisionLanguageTokens": ("Feature (VLM token)", False, False, True),
     "AutoencoderLatents": ("Pixel (latent)", True, True, True),
     "PixelLatents": ("Pixel (latent)", True, True, True),
     "Decoded": ("Pixel (decoded)", True, True, True),
@@ -28,7 +29,8 @@ PROMISES = {  # kind, decodable, watchable, per frame
     "PoseStream": ("Geometric", False, False, False),
 }
 TWO_SIZES, NOT_DIVISIBLE, TOO_SMALL = ((16, 16), (32, 32)), ((20, 20), (20, 20)), ((2, 2), (2, 2))
-REFUSED = {"AutoencoderLatents": (TWO_SIZES, NOT_DIVISIBLE),
+REFUSED = {"VisionLanguageTokens": (TWO_SIZES,),
+           "AutoencoderLatents": (TWO_SIZES, NOT_DIVISIBLE),
            "PixelLatents": (TWO_SIZES, NOT_DIVISIBLE), "Decoded": (TWO_SIZES, NOT_DIVISIBLE),
            "FrozenFeatures": (TWO_SIZES, NOT_DIVISIBLE), "DiscreteTokens": (TWO_SIZES, NOT_DIVISIBLE),
            "OpticalFlow": (TOO_SMALL,),

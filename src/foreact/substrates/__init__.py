@@ -3,6 +3,7 @@
 from foreact.nets.pretrained_vision import PretrainedVision
 from foreact.nets.self_distilled import SelfDistilled
 from foreact.nets.video_autoencoder import CosmosAutoencoder, WanAutoencoder
+from foreact.nets.vision_language import VisionLanguage
 from foreact.substrates.autoencoder_latents import AutoencoderLatents
 from foreact.substrates.decoded import Decoded
 from foreact.substrates.discrete_tokens import DiscreteTokens
@@ -13,6 +14,8 @@ from foreact.substrates.pixel_latents import PixelLatents
 from foreact.substrates.point_flow import PointFlow
 from foreact.substrates.polyline import Polyline
 from foreact.substrates.pose_stream import PoseStream
+from foreact.substrates.vision_language_tokens import VisionLanguageTokens
 
 __all__ = ["AutoencoderLatents", "CosmosAutoencoder", "Decoded", "DiscreteTokens", "FrozenFeatures", "MotionVectors", "OpticalFlow",
-           "PixelLatents", "PointFlow", "Polyline", "PoseStream", "PretrainedVision", "SelfDistilled", "WanAutoencoder"]
+           "PixelLatents", "PointFlow", "Polyline", "PoseStream", "PretrainedVision", "SelfDistilled", "VisionLanguage",
+           "VisionLanguageTokens", "WanAutoencoder"]
