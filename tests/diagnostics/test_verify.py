@@ -204,6 +204,9 @@ def test_the_census_has_the_last_word():
 def test_weights_that_both_losses_reach():
     w = window(config("JointGeneration"))
     assert shared_gradient(alive(joint(**ENCODER_ONLY)), w)["shared"] > 0
+    loaded = alive(joint(**ENCODER_ONLY)).requires_grad_(False)
+    assert shared_gradient(loaded, w)["shared"] > 0
+    assert not any(p.requires_grad for p in loaded.parameters())
     blind = {"sees": {"action": ("state", "action"), "state": ("state",)}, "future_at_test": "absent"}
     assert shared_gradient(alive(joint(**blind)), w)["shared"] == 0
 

@@ -44,7 +44,7 @@ _MOMENT = {"training.batch_size": 16, "training.substrate.steps": 24, "training.
 
 
 def add_options(parser: Parser) -> None:
-    parser.add_argument("what", metavar="RECIPE|RUN", help="a recipe's name, or the folder of a run or a checkpoint")
+    parser.add_argument("what", metavar="RECIPE|RUN", help="a recipe's name or file, or the folder of a run or a checkpoint")
     parser.add_argument("--data", type=Path, metavar="DATASET", help="a LeRobot dataset for windows (default: a few episodes are recorded)")
     parser.add_argument("--steps", type=int, default=36, help="training steps of the moment for which a recipe is trained (default: 36)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the verdict as JSON to this file")
@@ -56,7 +56,7 @@ def main(options: argparse.Namespace, settings: list[str]) -> Result:
     from foreact.recipes import catalogue, census
 
     data = Dataset.open(options.data or demonstrations())
-    if options.what in catalogue.names():
+    if options.what in catalogue.names() or options.what.endswith(".py"):
         recipe = catalogue.recipe(options.what)
         verdict = verify_recipe(recipe, data, steps=options.steps, settings=settings)
     else:

@@ -146,9 +146,12 @@ def shared_gradient(model: WorldActionModel, window: Window) -> dict[str, int]:
     """Weight tensors of the backbone and coupling that the future's losses, the action's loss, and both reach."""
     was = model.training
     model.train()
+    named = [(n, p) for n, p in model.named_parameters() if n.startswith(("backbone.", "coupling."))]
+    asked = {n: p.requires_grad for n, p in named}
+    for _, parameter in named:
+        parameter.requires_grad_(True)  # a model that was loaded to be used asks for no gradients
     reached: dict[str, set[str]] = {"future": set(), "action": set()}
     losses = model.losses(window.to(model.device), train=frozenset({"video", "action"}), generator=torch.Generator().manual_seed(0))
-    named = [(n, p) for n, p in model.named_parameters() if n.startswith(("backbone.", "coupling.")) and p.requires_grad]
     for side, terms in (("action", [v for n, v in losses.items() if n == "action"]),
                         ("future", [v for n, v in losses.items() if n not in ("action", "value")])):
         if not terms or not any(t.requires_grad for t in terms):
@@ -156,6 +159,8 @@ def shared_gradient(model: WorldActionModel, window: Window) -> dict[str, int]:
         grads = torch.autograd.grad(sum(terms), [p for _, p in named], retain_graph=True, allow_unused=True)
         reached[side] = {n for (n, _), g in zip(named, grads, strict=True) if g is not None and bool(g.abs().max() > 0)}
     model.train(was)
+    for n, parameter in named:
+        parameter.requires_grad_(asked[n])
     return {"by the future": len(reached["future"]), "by the action": len(reached["action"]),
             "shared": len(reached["future"] & reached["action"])}
 

@@ -1,11 +1,13 @@
 """The catalogue: every module in this folder that defines `RECIPE` is a recipe of that module's name, hyphens for underscores.
 
-Adding a recipe is adding a file. A module is imported only when its recipe is asked for.
+Adding a recipe is adding a file. A module is imported only when its recipe is asked for. A recipe of one's own need not lie in this
+folder: the path of its file is as good as a name wherever a recipe is named.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 from dataclasses import replace
 from pathlib import Path
@@ -26,12 +28,28 @@ def names() -> tuple[str, ...]:
 
 
 def recipe(name: str) -> Recipe:
-    """The recipe of that name; raises `ConfigError` with the nearest name where there is none."""
+    """The recipe of that name, or in the file of that path; raises `ConfigError` with the nearest name where there is none."""
+    if name.endswith(".py"):
+        return _from_file(Path(name))
     known = names()
     if name not in known:
         raise ConfigError("no such recipe", where="recipe", found=name, accepted=", ".join(known), next_step=nearest(name, known))
     found: Recipe = importlib.import_module(f"foreact.recipes.{name.replace('-', '_')}").RECIPE
     assert found.name == name, f"the module of '{name}' defines a recipe called {found.name}"
+    return found
+
+
+def _from_file(path: Path) -> Recipe:
+    """The `RECIPE` that a file of a person's own defines; the file is run."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.exists():
+        raise ConfigError("no such file", where="recipe", found=path, next_step="give the path of a file that defines RECIPE")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = vars(module).get("RECIPE")
+    if not isinstance(found, Recipe):
+        raise ConfigError("the file defines no recipe", where=str(path), found=type(found).__name__,
+                          accepted="RECIPE = Recipe(name=..., card=..., sizes=..., parameters=...)")
     return found
 
 
