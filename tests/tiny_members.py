@@ -33,8 +33,10 @@ from foreact.nets.vision_language import VisionLanguage
 from foreact.regimes import Chunked, OpenLoop, SingleStep
 from foreact.substrates import (
     AutoencoderLatents,
+    ContactMap,
     Decoded,
     DiscreteTokens,
+    EffectorHeatMap,
     FrozenFeatures,
     MotionVectors,
     OpticalFlow,
@@ -42,7 +44,9 @@ from foreact.substrates import (
     PointFlow,
     Polyline,
     PoseStream,
+    ReachValue,
     SelfDistilled,
+    SemanticMasks,
     VisionLanguageTokens,
 )
 
@@ -63,6 +67,10 @@ SUBSTRATES = {
     "FrozenFeatures": FrozenFeatures.Config(encoder=SelfDistilled.Config(width=16, depth=1, heads=2, patch=8, prototypes=16), grid=(2, 2)),
     "DiscreteTokens": DiscreteTokens.Config(codes=12, patch=8, components=6, width=16, depth=1),
     "OpticalFlow": OpticalFlow.Config(grid=(2, 2), detail=2),
+    "EffectorHeatMap": EffectorHeatMap.Config(grid=(2, 2), detail=4, radius=0.2, hand=("x", "y", "z")),
+    "SemanticMasks": SemanticMasks.Config(grid=(2, 2), detail=4),
+    "ContactMap": ContactMap.Config(grid=(2, 2), detail=4, reach=1, firm=1.0),
+    "ReachValue": ReachValue.Config(grid=(2, 2), detail=4, length=1.0, hand=("x", "y", "z")),
     "PointFlow": PointFlow.Config(points=8),
     "MotionVectors": MotionVectors.Config(grid=(2, 2)),
     "Polyline": Polyline.Config(hand=("x", "y", "z")),

@@ -9,7 +9,7 @@ import torch
 from foreact.contract.config import decode, encode
 from foreact.contract.context import fake_window
 from foreact.contract.errors import ConfigError
-from foreact.contract.specs import CameraSpec, ObservationSpec, StateSpec
+from foreact.contract.specs import CameraSpec
 from foreact.envs.metaworld import MetaWorld
 from foreact.model import WorldActionModel
 from foreact.recipes.catalogue import baseline, names, recipe
@@ -19,15 +19,13 @@ from tiny_members import ACTION, OBSERVATION
 
 EVERY = names()
 SIZED_RECIPES = [(name, size) for name in EVERY for size in recipe(name).sizes]
-FOUR = StateSpec(names=("x", "y", "z", "gripper"), units=("m", "m", "m", "1"))
-SIZED = replace(ACTION, names=FOUR.names, low=(-1.0,) * 4, high=(1.0,) * 4)
+SIZED = replace(ACTION, names=("x", "y", "z", "gripper"), low=(-1.0,) * 4, high=(1.0,) * 4)
 
 
 def seen_by(run):
-    """Two cameras of the size that the run is for."""
-    height, width = run.windows.image_size
-    return ObservationSpec(cameras=tuple(CameraSpec(name=n, height=height, width=width) for n in ("scene", "gripper")), rate_hz=20.0,
-                           state=FOUR)
+    """What Meta-World shows, in pictures of the size that the run is for, square or not."""
+    (height, width), shown = run.windows.image_size, metaworld_specs(run)[0]
+    return replace(shown, cameras=tuple(replace(camera, height=height, width=width) for camera in shown.cameras))
 
 
 def metaworld_specs(run):

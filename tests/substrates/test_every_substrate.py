@@ -23,6 +23,10 @@ PROMISES = {  # kind, decodable, watchable, per frame
     "FrozenFeatures": ("Feature (teacher)", False, False, True),
     "DiscreteTokens": ("Pixel (latent)", True, True, True),
     "OpticalFlow": ("Geometric", False, True, False),
+    "EffectorHeatMap": ("Affordance", False, True, False),
+    "SemanticMasks": ("Affordance", False, True, False),
+    "ContactMap": ("Affordance", False, True, False),
+    "ReachValue": ("Affordance", False, True, False),
     "PointFlow": ("Geometric", False, True, False),
     "MotionVectors": ("Geometric", False, True, False),
     "Polyline": ("Geometric", False, True, False),
@@ -34,6 +38,7 @@ REFUSED = {"VisionLanguageTokens": (TWO_SIZES,),
            "PixelLatents": (TWO_SIZES, NOT_DIVISIBLE), "Decoded": (TWO_SIZES, NOT_DIVISIBLE),
            "FrozenFeatures": (TWO_SIZES, NOT_DIVISIBLE), "DiscreteTokens": (TWO_SIZES, NOT_DIVISIBLE),
            "OpticalFlow": (TOO_SMALL,),
+           "EffectorHeatMap": (TOO_SMALL,), "SemanticMasks": (TOO_SMALL,), "ContactMap": (TOO_SMALL,), "ReachValue": (TOO_SMALL,),
            "PointFlow": (), "MotionVectors": (((1, 1), (1, 1)),), "Polyline": (TWO_SIZES,), "PoseStream": ()}
 """Sizes of cameras that a substrate cannot take; of those that it can, any."""
 

@@ -5,8 +5,10 @@ from foreact.nets.self_distilled import SelfDistilled
 from foreact.nets.video_autoencoder import CosmosAutoencoder, WanAutoencoder
 from foreact.nets.vision_language import VisionLanguage
 from foreact.substrates.autoencoder_latents import AutoencoderLatents
+from foreact.substrates.contact_map import ContactMap
 from foreact.substrates.decoded import Decoded
 from foreact.substrates.discrete_tokens import DiscreteTokens
+from foreact.substrates.effector_heat_map import EffectorHeatMap
 from foreact.substrates.frozen_features import FrozenFeatures
 from foreact.substrates.motion_vectors import MotionVectors
 from foreact.substrates.optical_flow import OpticalFlow
@@ -14,8 +16,10 @@ from foreact.substrates.pixel_latents import PixelLatents
 from foreact.substrates.point_flow import PointFlow
 from foreact.substrates.polyline import Polyline
 from foreact.substrates.pose_stream import PoseStream
+from foreact.substrates.reach_value import ReachValue
+from foreact.substrates.semantic_masks import SemanticMasks
 from foreact.substrates.vision_language_tokens import VisionLanguageTokens
 
-__all__ = ["AutoencoderLatents", "CosmosAutoencoder", "Decoded", "DiscreteTokens", "FrozenFeatures", "MotionVectors", "OpticalFlow",
-           "PixelLatents", "PointFlow", "Polyline", "PoseStream", "PretrainedVision", "SelfDistilled", "VisionLanguage",
-           "VisionLanguageTokens", "WanAutoencoder"]
+__all__ = ["AutoencoderLatents", "ContactMap", "CosmosAutoencoder", "Decoded", "DiscreteTokens", "EffectorHeatMap", "FrozenFeatures",
+           "MotionVectors", "OpticalFlow", "PixelLatents", "PointFlow", "Polyline", "PoseStream", "PretrainedVision", "ReachValue",
+           "SelfDistilled", "SemanticMasks", "VisionLanguage", "VisionLanguageTokens", "WanAutoencoder"]
