@@ -28,6 +28,7 @@ __all__ = ["AnchorStudy", "run", "table"]
 
 BASELINE = "no future"
 _BASELINE_OF, _NAME = "joint", "main"
+_SEEN = ("cameras", "image", "observation_spec")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,15 +159,18 @@ def _rate(result: Evaluation) -> dict[str, Any]:
 def _row(study: AnchorStudy, name: str, out: Path) -> dict[str, Any]:
     folder = out / name.replace(" ", "-")
     result, chance = Evaluation.load(folder / "evaluations" / _NAME), Evaluation.load(out / "chance")
-    against = {"chance": compare(result, chance)}
+    # cameras and their size are part of a policy here: what is compared is the same episodes, whatever is looked at
+    against = {"chance": compare(result, chance, across=_SEEN)}
     if name != BASELINE:
-        against["baseline"] = compare(result, Evaluation.load(out / BASELINE.replace(" ", "-") / "evaluations" / _NAME))
+        against["baseline"] = compare(
+            result, Evaluation.load(out / BASELINE.replace(" ", "-") / "evaluations" / _NAME), across=_SEEN)
     summary, progress = result.summary(), find(folder).progress()
     verdict: Mapping[str, Any] = json.loads((folder / "verify.json").read_text()) if name != BASELINE else {}
     steps = sum(record.steps for record in result.episodes)
     return {
         "name": name, "census": None if name == BASELINE else catalogue.recipe(name).card.census, **_rate(result),
         "against": {other: {"difference": c.pairs.difference, "p_value": c.pairs.p_value} for other, c in against.items()},
+        "sees": {"cameras": list(result.protocol.fields["cameras"]), "pixels": result.protocol.fields["image"]["height"]},
         "parameters": _parameters(folder), "steps": progress["step"], "train_seconds": round(progress["seconds"], 1),
         "latency_ms": summary["latency_ms"]["alone"], "peak_memory_mb": max(record.peak_memory_mb for record in result.episodes),
         "calls_per_step": sum(record.calls for record in result.episodes) / steps,
@@ -186,9 +190,9 @@ def table(found: Mapping[str, Any]) -> str:
     """The rows as Markdown."""
     chance = found["chance"]
     lines = [f"chance (random actions): {chance['successes']} of {chance['n']}", "",
-             "| recipe | success | 95 % | against no future | parameters | one plan, ms (p50 / p95) | calls per step | memory, MB "
+             "| recipe | sees | success | 95 % | against no future | parameters | one plan, ms (p50 / p95) | calls per step | memory, MB "
              "| verify |",
-             "| --- | ---: | --- | --- | ---: | ---: | ---: | ---: | --- |"]
+             "| --- | --- | ---: | --- | --- | ---: | ---: | ---: | ---: | --- |"]
     for row in found["rows"]:
         low, high = row["interval"]
         versus = row["against"].get("baseline")
@@ -196,7 +200,8 @@ def table(found: Mapping[str, Any]) -> str:
         failed = [name for name, holds in row["checks"].items() if holds is False]
         verdict = "" if row["verified"] is None else "holds" if row["verified"] else "fails: " + ", ".join(failed)
         latency = row["latency_ms"] or {"p50": float("nan"), "p95": float("nan")}
-        lines.append(f"| {row['name']} | {row['successes']}/{row['n']} | {100 * low:.0f} to {100 * high:.0f} | {said} | "
+        seen = f"{' + '.join(row['sees']['cameras'])}, {row['sees']['pixels']} px"
+        lines.append(f"| {row['name']} | {seen} | {row['successes']}/{row['n']} | {100 * low:.0f} to {100 * high:.0f} | {said} | "
                      f"{row['parameters'] / 1e6:.1f} M | {latency['p50']:.0f} / {latency['p95']:.0f} | {row['calls_per_step']:.2f} | "
                      f"{row['peak_memory_mb']:.0f} | {verdict} |")
     return "\n".join(lines)
