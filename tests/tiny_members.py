@@ -23,14 +23,14 @@ from foreact.backbones.mixture import ExpertSize
 from foreact.contract.axes import Encoded
 from foreact.contract.context import Context, Window, fake_context, fake_window
 from foreact.contract.specs import ActionSpec, Calibration, CameraSpec, ObservationSpec, StateSpec
-from foreact.couplings import ActionExpert, Denoised, InverseDynamics, JointAutoregression, JointGeneration, PostPredictionHead
+from foreact.couplings import ActionExpert, Denoised, InverseDynamics, JointAutoregression, JointGeneration, PostPredictionHead, StreamedChunks
 from foreact.model import WorldActionModel
 from foreact.nets.resampler import Resampler
 from foreact.nets.text import HashedWords
 from foreact.nets.token_diffusion import TokenDiffusion
 from foreact.nets.video_autoencoder import WanAutoencoder
 from foreact.nets.vision_language import VisionLanguage
-from foreact.regimes import Chunked, OpenLoop, SingleStep
+from foreact.regimes import Chunked, Interactive, OpenLoop, SingleStep
 from foreact.substrates import (
     AutoencoderLatents,
     ContactMap,
@@ -107,13 +107,17 @@ COUPLINGS = {
     "PostPredictionHead:inverse": PostPredictionHead.Config(
         horizon=8, future_offsets=(3, 8), learns_on="true", imagination=Denoised.Config(steps=3),
         head=InverseDynamics.Config(width=16, hidden=24, channels=4)),
+    "StreamedChunks": StreamedChunks.Config(horizon=8, future_offsets=(4, 8), history=3, history_stride=3, past_actions=6, steps=3,
+                                            action_steps=3),
 }
 """A class may come in several variants, told apart by what follows the colon."""
-REGIMES = {"Chunked": Chunked.Config(replan=3), "OpenLoop": OpenLoop.Config(), "SingleStep": SingleStep.Config()}
+REGIMES = {"Chunked": Chunked.Config(replan=3), "OpenLoop": OpenLoop.Config(), "SingleStep": SingleStep.Config(),
+           "Interactive": Interactive.Config(replan=3)}
 FITTING = {"JointGeneration": "MixtureOfTransformers", "PostPredictionHead": "JointEmbeddingPredictor",
            "PostPredictionHead:denoised": "DiffusionTransformer", "PostPredictionHead:tapped": "DiffusionTransformer",
            "JointAutoregression": "CausalTransformer", "JointAutoregression:drawn": "CausalTransformer",
-           "JointAutoregression:regressed": "CausalTransformer", "PostPredictionHead:inverse": "DiffusionTransformer"}
+           "JointAutoregression:regressed": "CausalTransformer", "PostPredictionHead:inverse": "DiffusionTransformer",
+           "StreamedChunks": "MixtureOfTransformers"}
 CHANCELESS = {"JointAutoregression:regressed"}
 """Couplings that draw nothing, in training or in acting."""
 IN_VIEW = {"PostPredictionHead:inverse"}

@@ -33,6 +33,24 @@ def test_the_mask_equals_the_table():
     assert torch.equal(layout.mask(), expected)
 
 
+def test_a_clock_says_when_a_token_is_known_whatever_its_time():
+    chunks = Stream(name="action", channels=4, expert="action", positions=tuple((t, 0.0, 0.0) for t in (0.25, 0.75, 1.25, 1.75)),
+                    clock=(0.0, 0.0, 1.0, 1.0))
+    layout = Layout(streams=(stream("seen", 0, 1), chunks), sees={"action": (Sight("seen", "past"), Sight("action", "same"))})
+    assert torch.equal(layout.mask()[2:], table("""
+        0 0  1 1 0 0
+        0 0  1 1 0 0
+        1 0  0 0 1 1
+        1 0  0 0 1 1
+    """))
+    later = layout.within({"seen": None, "action": (1.0,)})
+    assert (later.names, later["action"].length, later.times("action").tolist()) == (("seen", "action"), 2, [1.25, 1.75])
+    assert torch.equal(later.mask()[2:], table("1 0 1 1\n1 0 1 1"))
+    assert layout.within({"action": None}).sees == {"action": (Sight("action", "same"),)}
+    with pytest.raises(MisfitError, match="one reading for each token"):
+        Stream(name="a", channels=1, expert="a", positions=((0.0, 0.0, 0.0),), clock=(0.0, 1.0))
+
+
 def test_a_stream_sees_nothing_that_is_not_said():
     assert not Layout(streams=(stream("alone", 0, 1),)).mask().any()
 

@@ -26,7 +26,7 @@ from tiny_members import (
 
 EVERY = sorted(COUPLINGS)
 FAMILIES = {"JointGeneration": "Joint generation", "PostPredictionHead": "Post-prediction head",
-            "JointAutoregression": "Joint generation"}
+            "JointAutoregression": "Joint generation", "StreamedChunks": "Post-prediction head"}
 UNFINISHED = {"PostPredictionHead:tapped"}
 """Couplings that act before there is a future."""
 
@@ -117,17 +117,22 @@ def test_gradient_reaches_every_parameter_that_the_stage_trains(name, future, st
 
 def at_rest(coupling, name, future, stage):
     """Parameters that a stage has no use for, by name: stated here so that any other one without gradient is found."""
+    if stage == ("video",) and coupling == "StreamedChunks":  # its video sees the actions that were executed
+        return only_read(name, "action") or name.startswith(tuple(
+            f"backbone.stack.experts.action.{part}" for part in ("embed.action.", "embed.state.", "unembed.")))
     if stage == ("video",):
         return name.startswith(("backbone.stack.experts.action.", "coupling.head.", "coupling.detokenize.action.")) or (
             coupling.startswith("JointAutoregression") and name.startswith("backbone.") and ".action" in name)
     if not future and coupling.startswith("PostPredictionHead:"):
         return name.startswith("backbone.")  # the head reads the present itself
-    if not future and name.startswith("backbone.stack.experts.video."):
-        # the present is read by the action in every layer, so what its tokens become after the last one is never asked for
-        return (name.startswith("backbone.stack.experts.video.final.")
-                or (name.startswith("backbone.stack.experts.video.layers.1.") and "query_key_value" not in name
-                and "table" not in name and "key_norm" not in name))
-    return False
+    return not future and only_read(name, "video")
+
+
+def only_read(name, expert):
+    """Parameters of an expert whose tokens are read in every layer: what they become after the last one is never asked for."""
+    start = f"backbone.stack.experts.{expert}."
+    return name.startswith(f"{start}final.") or (name.startswith(f"{start}layers.1.") and "query_key_value" not in name
+                                                 and "table" not in name and "key_norm" not in name)
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -6,7 +6,7 @@ import pytest
 from foreact.contract.axes import Memory, Regime
 from foreact.contract.config import registered
 from foreact.contract.errors import MisfitError
-from foreact.regimes import Chunked, OpenLoop, SingleStep
+from foreact.regimes import Chunked, Interactive, OpenLoop, SingleStep
 from tiny_members import REGIMES
 
 HORIZON = 8
@@ -28,7 +28,7 @@ def drive(regime, steps):
 
 def test_every_registered_regime_is_tested():
     assert set(registered(Regime.Config)) == set(REGIMES)
-    assert {type(c).owner.name for c in REGIMES.values()} == {"Chunked", "Open-loop", "Single-step"}
+    assert {type(c).owner.name for c in REGIMES.values()} == {"Chunked", "Interactive", "Open-loop", "Single-step"}
 
 
 @pytest.mark.parametrize("name", sorted(REGIMES))
@@ -63,16 +63,25 @@ def test_a_period_is_the_distance_between_calls(name):
     assert called == ([0] if period is None else list(range(0, 2 * HORIZON, period)))
 
 
+def test_interactive_looks_again_every_replan_steps_and_carries_a_memory():
+    regime = Interactive.Config(replan=3).build(HORIZON)
+    handed, called = drive(regime, 7)
+    assert handed == [1.0, 1.1, 1.2, 2.0, 2.1, 2.2, 3.0]
+    assert called == [0, 3, 6]
+    assert {n for n, c in REGIMES.items() if type(c).owner.persistent} == {"Interactive"}
+
+
 def test_open_loop_calls_once_and_holds_its_last_action():
     handed, called = drive(OpenLoop.Config().build(HORIZON), 11)
     assert handed == [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.7, 1.7, 1.7]
     assert called == [0]
 
 
+@pytest.mark.parametrize("kind", [Chunked, Interactive])
 @pytest.mark.parametrize("replan", [0, HORIZON + 1])
-def test_a_replan_period_outside_the_chunk_is_refused(replan):
+def test_a_replan_period_outside_the_chunk_is_refused(replan, kind):
     with pytest.raises(MisfitError, match=rf"replan = {replan}, model.coupling.horizon = {HORIZON}"):
-        Chunked.Config(replan=replan).build(HORIZON)
+        kind.Config(replan=replan).build(HORIZON)
 
 
 def test_a_window_of_one_step_is_no_open_loop():

@@ -115,7 +115,7 @@ class CausalTransformer(Backbone):
                 ) -> dict[str, Float[Tensor, "batch _ _"]]:
         """`sigma` is not read, nor are values for streams with `query`. With a cache, the layout may hold later times alone."""
         kept = cache if isinstance(cache, CausalCache) else CausalCache()
-        times = {s.name: layout.times(s.name) for s in layout.streams}
+        times = {s.name: layout.clock(s.name) for s in layout.streams}
         run = [s.name for s in layout.streams if s.name in inputs or (s.query and not kept.holds(s.name, times[s.name]))]
         kept.forget([name for name in run if not kept.continues(name, times[name])])
         sizes = [layout[name].length for name in run]

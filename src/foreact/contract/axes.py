@@ -23,8 +23,8 @@ from foreact.contract.errors import ConfigError
 from foreact.contract.layout import Layout
 from foreact.contract.specs import ObservationSpec
 
-__all__ = ["Backbone", "Cache", "Coupling", "Dimensions", "Encoded", "Memory", "Noise", "Proposal", "Reader", "Regime", "SeededNoise",
-           "Session", "Substrate", "SubstrateForm", "Tap"]
+__all__ = ["Backbone", "Cache", "Coupling", "Dimensions", "Encoded", "Memory", "Noise", "Proposal", "Reader", "Regime", "RollingCache",
+           "SeededNoise", "Session", "Substrate", "SubstrateForm", "Tap"]
 
 
 # --- axis 1 -----------------------------------------------------------------------------------------------------------
@@ -96,6 +96,20 @@ class Cache(ABC):
         """Drop these streams, as when their noise level has changed."""
 
 
+class RollingCache(Cache):
+    """A cache that moves along with time: what backbones that provide "rolling" give."""
+
+    @property
+    @abstractmethod
+    def tokens(self) -> int:
+        """How many tokens it holds."""
+
+    @abstractmethod
+    def append(self, newer: Cache, *, by: float = 0.0, keep: Mapping[str, int] | None = None) -> None:
+        """Move what is held `by` units of time into the past, put the streams of `newer` behind it, and of each stream named in
+        `keep` hold only so many of the newest tokens."""
+
+
 class Tap:
     """Asks a backbone for hidden states: of which streams, after which layers (counted from 1; the last is the depth)."""
 
@@ -114,7 +128,7 @@ class Backbone(nn.Module, Buildable, ABC):
 
     family: ClassVar[Literal["Diffusion", "Autoregressive", "Joint-embedding", "Hybrid", "LLM/VLM"]]
     provides: ClassVar[frozenset[str]]
-    """What couplings may rely on: "denoise" (conditioned on a noise level), "deterministic", "causal" (a cache over time),
+    """What couplings may rely on: "denoise" (conditioned on a noise level), "deterministic", "causal" (a cache over time), "rolling" (a `RollingCache`),
     "experts" (several widths), "taps"."""
 
     class Config(Config):

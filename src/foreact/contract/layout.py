@@ -6,8 +6,8 @@ network: assert the mask. Noise time follows the house: sigma = 0 is data, sigma
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -35,6 +35,8 @@ class Stream:
     target: what it is trained to predict, or None for a stream that is only read.
     weight: factor of its loss.
     query: nothing is given for it; learnt tokens stand in its place.
+    clock: when each token becomes known, for sights that are limited in time; None where that is its position's time. All
+        tokens of one chunk of an autoregressive stream share a reading of the clock, whatever their positions.
     """
 
     name: str
@@ -46,6 +48,12 @@ class Stream:
     weight: float = 1.0
     condition: int = 0
     query: bool = False
+    clock: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.clock is not None and len(self.clock) != len(self.positions):
+            raise MisfitError("a clock has one reading for each token", where=f"layout.{self.name}.clock", found=len(self.clock),
+                              accepted=len(self.positions))
 
     @property
     def length(self) -> int:
@@ -54,13 +62,13 @@ class Stream:
 
 @dataclass(frozen=True)
 class Sight:
-    """`stream` may be seen: all of it, or only tokens whose time is not later ("causal"), or earlier ("past")."""
+    """`stream` may be seen: all of it, or only tokens whose clock is not later ("causal"), earlier ("past"), or equal ("same")."""
 
     stream: str
-    when: Literal["all", "causal", "past"] = "all"
+    when: Literal["all", "causal", "past", "same"] = "all"
 
     def allows(self, own: Float[Tensor, " query"], other: Float[Tensor, " key"]) -> Bool[Tensor, "query key"]:
-        """True where a token at time `own` may see one of `stream` at time `other`."""
+        """True where a token whose clock reads `own` may see one of `stream` whose clock reads `other`."""
         match self.when:
             case "all":
                 return torch.ones(own.shape[0], other.shape[0], dtype=torch.bool)
@@ -68,6 +76,8 @@ class Sight:
                 return other[None, :] <= own[:, None]
             case "past":
                 return other[None, :] < own[:, None]
+            case "same":
+                return other[None, :] == own[:, None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +115,24 @@ class Layout:
     def times(self, name: str) -> Float[Tensor, " tokens"]:
         return torch.tensor([position[0] for position in self[name].positions])
 
+    def clock(self, name: str) -> Float[Tensor, " tokens"]:
+        """When each token becomes known: its own clock, or its time."""
+        stream = self[name]
+        return self.times(name) if stream.clock is None else torch.tensor(stream.clock)
+
+    def within(self, clocks: Mapping[str, Collection[float] | None]) -> Layout:
+        """The layout of these streams alone, and of each only the tokens whose clock is among those given (None: all)."""
+        kept = {}
+        for name, readings in clocks.items():
+            stream = self[name]
+            places = [i for i, at in enumerate(self.clock(name).tolist()) if readings is None or at in readings]
+            if places:
+                kept[name] = replace(stream, positions=tuple(stream.positions[i] for i in places),
+                                     clock=stream.clock and tuple(stream.clock[i] for i in places))
+        names = [name for name in self.names if name in kept]
+        return Layout(streams=tuple(kept[n] for n in names),
+                      sees={n: tuple(s for s in self.sees[n] if s.stream in kept) for n in names if n in self.sees})
+
     def mask(self) -> Bool[Tensor, "query key"]:
         """True where the query token may see the key token; streams in order on both sides."""
         rows = []
@@ -118,7 +146,7 @@ class Layout:
 
     def block(self, query: str, sight: Sight) -> Bool[Tensor, "query key"]:
         """The cells of the mask in which `query` looks at `sight.stream`."""
-        return sight.allows(self.times(query), self.times(sight.stream))
+        return sight.allows(self.clock(query), self.clock(sight.stream))
 
     def rounds(self) -> tuple[tuple[str, ...], ...]:
         """Streams in groups such that each sees only its own group and earlier ones: what a cache may keep.

@@ -145,7 +145,8 @@ def _order(calls: list[BackboneCall]) -> Check:
     for call in calls:
         reach, tokens = _closure(call.layout, call.streams)
         times = torch.tensor([call.layout[name].positions[i][0] for name, i in tokens])
-        given = torch.tensor([call.layout[n].target is None and not call.layout[n].query and n != "state" for n, _ in tokens])
+        clean = {s.name for s in call.layout.streams if s.target is None and s.noise is None and not s.query and s.name != "state"}
+        given = torch.tensor([n in clean for n, _ in tokens])
         asked = torch.tensor([call.layout[n].target is not None for n, _ in tokens])
         conditioned = {n for n in call.streams if n == "action" and call.layout[n].target is None}
         allowed = torch.tensor([n in conditioned for n, _ in tokens])  # a rollout is asked what follows from a given action

@@ -131,13 +131,21 @@ def _coupling(model: WorldActionModel, trace: Trace) -> str:
     given = [i for i, call in enumerate(trace.calls) if ACTION in call.streams and not _asked(call.layout[ACTION])]
     if given and futures and not acted:
         return "Cond. rollout"
-    if acted and futures and acted[0] <= futures[-1] and futures[0] <= acted[-1]:
+    if acted and futures and acted[0] <= futures[-1] and futures[0] <= acted[-1] and any(_looks_across(model, c) for c in trace.calls):
         return "Joint generation"
     if acted and futures and len(trace.experts) < 2 and any(_is_causal(call.layout) for call in trace.calls):
         return "Joint generation"  # frames and actions are elements of one causal stream: one network gives them one after another
     if not futures and not acted and trace.plan.future is not None:
         return "Joint generation"  # the action is written into what is predicted, and has no stream of its own
     return "Post-prediction head"
+
+
+def _looks_across(model: WorldActionModel, call: BackboneCall) -> bool:
+    """Whether a future and an action that are both being denoised meet in this evaluation. Chunk by chunk they take turns: an action
+    then reads a finished future, and the next chunk's future a finished action."""
+    futures = {n for n in call.layout.names if n in model.parts and call.layout[n].target is not None}
+    seen = {n: {sight.stream for sight in call.layout.sees.get(n, ())} for n in (*futures, ACTION)}
+    return bool(seen[ACTION] & futures) or any(ACTION in seen[n] for n in futures)
 
 
 # --- regime and philosophy ----------------------------------------------------------------------------------------------

@@ -8,16 +8,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foreact.contract.axes import Cache
+from foreact.contract.axes import Cache, RollingCache
 from foreact.contract.layout import Layout, Position
-from foreact.flow.rotary import angles
+from foreact.flow.rotary import angles, rotate
 from foreact.nets.blocks import attend
 
 __all__ = ["KeyValueCache", "Rotations", "look"]
 
 
-class KeyValueCache(Cache):
-    """Rotated keys and values by stream and layer."""
+class KeyValueCache(RollingCache):
+    """Rotated keys and values by stream and layer.
+
+    Rotations compose, R(a) R(b) = R(a + b), so a key that was turned to its time then is turned on to its time now: positions stay
+    small and relative however long an episode is, and each key is turned only as often as it is held.
+    """
 
     def __init__(self) -> None:
         self.layers: dict[str, list[tuple[Tensor, Tensor]]] = {}
@@ -25,6 +29,29 @@ class KeyValueCache(Cache):
     def forget(self, streams: Iterable[str]) -> None:
         for name in streams:
             self.layers.pop(name, None)
+
+    @property
+    def tokens(self) -> int:
+        return sum(layers[0][0].shape[2] for layers in self.layers.values())
+
+    def append(self, newer: Cache, *, by: float = 0.0, keep: Mapping[str, int] | None = None) -> None:
+        assert isinstance(newer, KeyValueCache)
+        if by:
+            self.layers = {name: [(_turned(k, -by), v) for k, v in layers] for name, layers in self.layers.items()}
+        for name, layers in newer.layers.items():
+            held = self.layers.get(name)
+            self.layers[name] = list(layers) if held is None else [
+                (torch.cat([a, c], dim=2), torch.cat([b, d], dim=2)) for (a, b), (c, d) in zip(held, layers, strict=True)]
+        for name, count in (keep or {}).items():
+            if name in self.layers:
+                first = max(self.layers[name][0][0].shape[2] - count, 0)
+                self.layers[name] = [(k[:, :, first:], v[:, :, first:]) for k, v in self.layers[name]]
+
+
+def _turned(keys: Float[Tensor, "B H N D"], time: float) -> Float[Tensor, "B H N D"]:
+    """Keys moved by `time` along the clock."""
+    angle = angles(((time, 0.0, 0.0),), keys.shape[-1]).to(keys.device)
+    return rotate(keys, angle.expand(keys.shape[2], -1))
 
 
 class Rotations:

@@ -1,7 +1,8 @@
 """Axis 4: when the model is called, and with what memory."""
 
 from foreact.regimes.chunked import Chunked
+from foreact.regimes.interactive import Interactive
 from foreact.regimes.open_loop import OpenLoop
 from foreact.regimes.single_step import SingleStep
 
-__all__ = ["Chunked", "OpenLoop", "SingleStep"]
+__all__ = ["Chunked", "Interactive", "OpenLoop", "SingleStep"]
