@@ -23,7 +23,15 @@ from foreact.backbones.mixture import ExpertSize
 from foreact.contract.axes import Encoded
 from foreact.contract.context import Context, Window, fake_context, fake_window
 from foreact.contract.specs import ActionSpec, Calibration, CameraSpec, ObservationSpec, StateSpec
-from foreact.couplings import ActionExpert, Denoised, InverseDynamics, JointAutoregression, JointGeneration, PostPredictionHead, StreamedChunks
+from foreact.couplings import (
+    ActionExpert,
+    Denoised,
+    InverseDynamics,
+    JointAutoregression,
+    JointGeneration,
+    PostPredictionHead,
+    StreamedChunks,
+)
 from foreact.model import WorldActionModel
 from foreact.nets.resampler import Resampler
 from foreact.nets.text import HashedWords

@@ -76,11 +76,19 @@ def test_an_action_without_a_future_at_test_reads_an_encoder():
     assert (found.substrate, found.coupling) == ("Feature (encoder-only)", "Post-prediction head")
 
 
+def test_chunks_with_a_memory_are_what_they_say():
+    c = config("StreamedChunks", regime="Interactive")
+    found = verdict(alive(replace(c, coupling=replace(c.coupling, steps=1, action_steps=1))), philosophy="Latent-Only",
+                    card=CARD | {"coupling": "Post-prediction head", "regime": "Interactive"})
+    assert failed(found) == set() and found.holds
+    assert check(found, "persistence: bounded").holds and check(found, "persistence: replaced").holds
+    assert check(found, "causality: masks").figures["cells"] > 300
+
+
 @pytest.mark.parametrize("regime", sorted(classes(REGIMES)))
 def test_the_regime_is_counted(regime):
-    c = replace(config("JointGeneration"), regime=REGIMES[regime])
-    if type(c.regime).owner.persistent:
-        pytest.skip("needs a coupling with a memory")
+    persistent = type(REGIMES[regime]).owner.persistent
+    c = replace(config("StreamedChunks" if persistent else "JointGeneration"), regime=REGIMES[regime])
     model = alive(c)
     assert derive(model, traced_plan(model, window(c).context)).regime == type(c.regime).owner.name
 

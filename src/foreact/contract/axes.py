@@ -128,8 +128,8 @@ class Backbone(nn.Module, Buildable, ABC):
 
     family: ClassVar[Literal["Diffusion", "Autoregressive", "Joint-embedding", "Hybrid", "LLM/VLM"]]
     provides: ClassVar[frozenset[str]]
-    """What couplings may rely on: "denoise" (conditioned on a noise level), "deterministic", "causal" (a cache over time), "rolling" (a `RollingCache`),
-    "experts" (several widths), "taps"."""
+    """What couplings may rely on: "denoise" (conditioned on a noise level), "deterministic", "causal" (a cache over time),
+    "rolling" (a `RollingCache`), "experts" (several widths), "taps"."""
 
     class Config(Config):
         """`build(layout, text_channels)` allocates for the streams and experts of that layout."""
