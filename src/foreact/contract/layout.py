@@ -125,7 +125,8 @@ class Layout:
         kept = {}
         for name, readings in clocks.items():
             stream = self[name]
-            places = [i for i, at in enumerate(self.clock(name).tolist()) if readings is None or at in readings]
+            clock = stream.clock or [position[0] for position in stream.positions]
+            places = [i for i, at in enumerate(clock) if readings is None or at in readings]
             if places:
                 kept[name] = replace(stream, positions=tuple(stream.positions[i] for i in places),
                                      clock=stream.clock and tuple(stream.clock[i] for i in places))
