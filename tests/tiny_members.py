@@ -112,6 +112,10 @@ COUPLINGS = {
                                                             resampler=_FEW, action_detokenizer=_DRAWN, video_detokenizer=_DRAWN),
     "JointAutoregression:regressed": JointAutoregression.Config(horizon=8, future_offsets=(4, 8), history=1, resampler=_FEW,
                                                                 learns_on="predicted"),
+    "PostPredictionHead:pooled": PostPredictionHead.Config(
+        horizon=8, future_offsets=(4, 8), reads="taps",
+        head=replace(_HEAD, sees_present=False, resampler=Resampler.Config(tokens=3, width=8, depth=1, heads=2)),
+        imagination=Denoised.Config(steps=3, stop_after=1)),
     "PostPredictionHead:inverse": PostPredictionHead.Config(
         horizon=8, future_offsets=(3, 8), learns_on="true", imagination=Denoised.Config(steps=3),
         head=InverseDynamics.Config(width=16, hidden=24, channels=4)),
@@ -125,7 +129,7 @@ FITTING = {"JointGeneration": "MixtureOfTransformers", "PostPredictionHead": "Jo
            "PostPredictionHead:denoised": "DiffusionTransformer", "PostPredictionHead:tapped": "DiffusionTransformer",
            "JointAutoregression": "CausalTransformer", "JointAutoregression:drawn": "CausalTransformer",
            "JointAutoregression:regressed": "CausalTransformer", "PostPredictionHead:inverse": "DiffusionTransformer",
-           "StreamedChunks": "MixtureOfTransformers"}
+           "StreamedChunks": "MixtureOfTransformers", "PostPredictionHead:pooled": "DiffusionTransformer"}
 CHANCELESS = {"JointAutoregression:regressed"}
 """Couplings that draw nothing, in training or in acting."""
 IN_VIEW = {"PostPredictionHead:inverse"}

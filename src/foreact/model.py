@@ -140,8 +140,11 @@ class WorldActionModel(nn.Module, Buildable):
                                   next_step=f"model.coupling.history_stride={period}" if period else "model.coupling.history=1")
 
         def without_future(self) -> WorldActionModel.Config:
-            """The no-future baseline of this model: everything equal, nothing predicted but the action."""
-            return replace(self, coupling=self.coupling.without_future(), beside=())
+            """The no-future baseline of this model: everything equal, nothing predicted but the action.
+
+            Where the future has a space of its own, only the one that the present is seen through is left.
+            """
+            return replace(self, coupling=self.coupling.without_future(), beside=(), substrate=self.seen_through, view=None)
 
     def __init__(self, config: Config, observation: ObservationSpec, action: ActionSpec) -> None:
         config.check(observation, action)

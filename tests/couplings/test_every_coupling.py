@@ -27,7 +27,7 @@ from tiny_members import (
 EVERY = sorted(COUPLINGS)
 FAMILIES = {"JointGeneration": "Joint generation", "PostPredictionHead": "Post-prediction head",
             "JointAutoregression": "Joint generation", "StreamedChunks": "Post-prediction head"}
-UNFINISHED = {"PostPredictionHead:tapped"}
+UNFINISHED = {"PostPredictionHead:tapped", "PostPredictionHead:pooled"}
 """Couplings that act before there is a future."""
 
 

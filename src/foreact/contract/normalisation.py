@@ -18,7 +18,7 @@ from foreact.contract.errors import DatasetError
 
 __all__ = ["FeatureStatistics", "Scaler", "ScalingMethod"]
 
-ScalingMethod = Literal["mean-std", "min-max", "quantile"]
+ScalingMethod = Literal["mean-std", "min-max", "quantile", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,9 @@ class Scaler(nn.Module):
         self.register_buffer("scale", torch.ones(size))
 
     def fit(self, statistics: FeatureStatistics, method: ScalingMethod) -> None:
-        """mean-std maps to mean 0, deviation 1; min-max and quantile (1 %, 99 %) map their range to [-1, 1]."""
+        """mean-std maps to mean 0, deviation 1; min-max and quantile (1 %, 99 %) map their range to [-1, 1]; none leaves all as it is."""
+        if method == "none":
+            return
         s = statistics
         if method == "mean-std":
             centre, scale = np.array(s.mean), np.array(s.std)

@@ -9,13 +9,13 @@ tokens of the predicted future or of the predictor's hidden states, of the prese
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from foreact.contract.axes import Noise
+from foreact.contract.axes import Noise, SubstrateForm
 from foreact.contract.errors import ConfigError
 from foreact.flow.rotary import rotate
 from foreact.flow.samplers import Levels, Solver, State, integrate
@@ -23,6 +23,7 @@ from foreact.flow.schedules import SigmaDensity, draw_sigma, sigmas
 from foreact.flow.targets import interpolate, to_velocity
 from foreact.nets.blocks import CrossAttention, FeedForward, SigmaEmbedding, attend, join_heads, modulate, split_heads, unit
 from foreact.nets.head import Head, Readable, Reading
+from foreact.nets.resampler import Resampler
 from foreact.nets.streams import Rotations
 
 __all__ = ["ActionExpert"]
@@ -61,6 +62,7 @@ class ActionExpert(Head):
         """`steps_per_token` control steps share a token; `expansion` is the feed-forward's hidden size over the width.
 
         sees_present: whether it looks at the present frame beside what was predicted.
+        resampler: how hidden states of the predictor are pooled to a few tokens, all that were tapped together; None: not at all.
         """
 
         width: int = 128
@@ -69,6 +71,7 @@ class ActionExpert(Head):
         expansion: int = 4
         steps_per_token: int = 4
         sees_present: bool = True
+        resampler: Resampler.Config | None = None
         density: SigmaDensity = "uniform"
         shift: float = 1.0
         steps: int = 4
@@ -82,7 +85,7 @@ class ActionExpert(Head):
                 raise ConfigError("steps must be at least 1", where="model.coupling.head.steps", found=self.steps)
 
         def without_future(self) -> ActionExpert.Config:
-            return self
+            return replace(self, sees_present=True, resampler=None)
 
     def __init__(self, config: Config, readable: Readable) -> None:
         if readable.horizon < 1 or readable.horizon % config.steps_per_token:
@@ -96,8 +99,13 @@ class ActionExpert(Head):
         self.state, self.text = nn.Linear(dimensions.state, width), nn.Linear(dimensions.text, width)
         seen = {"present": (1, dimensions.view.tokens, dimensions.view.channels)} if config.sees_present else {}
         seen |= {name: (len(readable.offsets), form.tokens, form.channels) for name, form in readable.futures.items()}
+        self.pool = None
         if readable.taps is not None:
-            seen["tap"] = (1, *readable.taps)
+            tokens, channels = readable.taps
+            if config.resampler is not None:
+                self.pool = config.resampler.build(SubstrateForm(grid=(1, 1, tokens), channels=channels))
+                tokens, channels = config.resampler.tokens, config.resampler.width
+            seen["tap"] = (1, tokens, channels)
         self.vision = nn.ModuleDict({name: nn.Linear(channels, width) for name, (_, _, channels) in seen.items()})
         self.place = nn.ParameterDict({name: nn.Parameter(0.02 * torch.randn(tokens, width)) for name, (_, tokens, _) in seen.items()})
         self.time = nn.ParameterDict({name: nn.Parameter(0.02 * torch.randn(times, 1, width)) for name, (times, _, _) in seen.items()})
@@ -146,7 +154,8 @@ class ActionExpert(Head):
         context = reading.context
         seen: Mapping[str, Tensor] = {"present": context.frame[:, None], **reading.futures}
         if reading.taps is not None:
-            seen = {**seen, "tap": reading.taps[:, None]}
+            taps = reading.taps[:, None]
+            seen = {**seen, "tap": taps if self.pool is None else self.pool(taps)}
         vision = [(self.vision[n](seen[n].to(context.frame.dtype)) + self.place[n] + self.time[n]).flatten(1, 2) for n in self.vision]
         tokens = torch.cat([*vision, self.state(context.state)[:, None], self.text(context.text)], dim=1)
         real = context.text_mask.new_ones(context.batch, tokens.shape[1] - context.text.shape[1])

@@ -56,8 +56,12 @@ def _from_file(path: Path) -> Recipe:
 def baseline(run: Run) -> Run:
     """The no-future baseline of a run: same sizes, data and budget, nothing predicted but the action.
 
-    A stage that trains the video alone has nothing to train here; its steps and seconds go to the stage after it.
+    A stage that trains the video alone has nothing to train here; its steps and seconds go to the stage after it. Where no stage
+    trains an action, as in a system without action labels, the last one does.
     """
+    if not any("action" in stage.train for stage in run.training.stages):
+        *early, last = run.training.stages
+        run = replace(run, training=replace(run.training, stages=(*early, replace(last, train=("action",)))))
     stages: list[Stage] = []
     steps, seconds = 0, 0.0
     for stage in run.training.stages:

@@ -55,9 +55,9 @@ CARD = Card(
 def tiny() -> Run:
     return presets.tiny("unipi", WorldActionModel.Config(
         substrate=Decoded.Config(inner=replace(presets.SMALL_LATENTS, width=128, depth=1)),
-        backbone=presets.SMALL_DIT,
+        backbone=DiffusionTransformer.Config(width=160, depth=4, heads=4, head_dim=40),
         coupling=PostPredictionHead.Config(
-            horizon=96, future_offsets=(16, 32, 48, 64, 80, 96), learns_on="true", head=InverseDynamics.Config(),
+            horizon=96, future_offsets=(24, 48, 72, 96), learns_on="true", head=InverseDynamics.Config(),
             imagination=Denoised.Config(target="sample", space="changes", steps=5)),
         regime=OpenLoop.Config(),
         text=presets.SMALL_WORDS), cameras=("scene",))

@@ -110,16 +110,17 @@ def _annotations(run: Run, material: Material, needs: Sequence[str]) -> Annotati
 def take_substrate(model: WorldActionModel, run: Run, other: Path) -> None:
     """Copy the fitted substrates of another run, so that two models live in the very same space.
 
-    A baseline that predicts nothing has no further parts, and takes none.
+    A baseline that predicts nothing takes only what it sees the present through, by whatever name the other run has it.
     """
     theirs = load_run(other).model
-    parts = {part.name: part for part in theirs.beside}
-    wanted = (run.model.substrate, run.model.view, tuple(run.model.beside))
-    if wanted != (theirs.substrate, theirs.view, tuple(parts.get(part.name) for part in run.model.beside)):
-        raise ConfigError("the other run has another substrate", where="substrate_of", found=theirs.substrate, accepted=run.model.substrate)
+    have = {"substrate": theirs.substrate, **{f"beside.{part.name}": part.substrate for part in theirs.beside}}
+    have |= {} if theirs.view is None else {"view": theirs.view}
     weights = find(other).model()
     for name, substrate in model.substrates.items():
-        substrate.load_state_dict({key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")})
+        source = next((n for n in (name, *have) if have.get(n) == substrate.config), None)
+        if source is None:
+            raise ConfigError("the other run has another substrate", where="substrate_of", found=theirs.substrate, accepted=substrate.config)
+        substrate.load_state_dict({key.removeprefix(f"{source}."): v for key, v in weights.items() if key.startswith(f"{source}.")})
 
 
 def windows(model: WorldActionModel, run: Run, material: Material, episodes: Sequence[int]) -> Windows:
