@@ -119,8 +119,10 @@ def take_substrate(model: WorldActionModel, run: Run, other: Path) -> None:
     for name, substrate in model.substrates.items():
         source = next((n for n in (name, *have) if have.get(n) == substrate.config), None)
         if source is None:
-            raise ConfigError("the other run has another substrate", where="substrate_of", found=theirs.substrate, accepted=substrate.config)
-        substrate.load_state_dict({key.removeprefix(f"{source}."): v for key, v in weights.items() if key.startswith(f"{source}.")})
+            raise ConfigError("the other run has another substrate", where="substrate_of", found=theirs.substrate,
+                              accepted=substrate.config)
+        own = {key.removeprefix(f"{source}."): value for key, value in weights.items() if key.startswith(f"{source}.")}
+        substrate.load_state_dict(own)
 
 
 def windows(model: WorldActionModel, run: Run, material: Material, episodes: Sequence[int]) -> Windows:
