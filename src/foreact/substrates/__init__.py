@@ -1,5 +1,6 @@
 """Axis 1: where the future lives; with the encoders that a substrate can have."""
 
+from foreact.nets.moving_target import MovingTarget
 from foreact.nets.pretrained_vision import PretrainedVision
 from foreact.nets.self_distilled import SelfDistilled
 from foreact.nets.video_autoencoder import CosmosAutoencoder, WanAutoencoder
@@ -21,5 +22,5 @@ from foreact.substrates.semantic_masks import SemanticMasks
 from foreact.substrates.vision_language_tokens import VisionLanguageTokens
 
 __all__ = ["AutoencoderLatents", "ContactMap", "CosmosAutoencoder", "Decoded", "DiscreteTokens", "EffectorHeatMap", "FrozenFeatures",
-           "MotionVectors", "OpticalFlow", "PixelLatents", "PointFlow", "Polyline", "PoseStream", "PretrainedVision", "ReachValue",
-           "SelfDistilled", "SemanticMasks", "VisionLanguage", "VisionLanguageTokens", "WanAutoencoder"]
+           "MotionVectors", "MovingTarget", "OpticalFlow", "PixelLatents", "PointFlow", "Polyline", "PoseStream", "PretrainedVision",
+           "ReachValue", "SelfDistilled", "SemanticMasks", "VisionLanguage", "VisionLanguageTokens", "WanAutoencoder"]
