@@ -29,6 +29,7 @@ from foreact.couplings import (
     InverseDynamics,
     JointAutoregression,
     JointGeneration,
+    LatentFrames,
     PostPredictionHead,
     StreamedChunks,
 )
@@ -100,6 +101,7 @@ _HEAD = ActionExpert.Config(width=16, depth=2, heads=2, expansion=2, steps_per_t
 _FEW = Resampler.Config(tokens=3, width=12, depth=1, heads=2)
 _DRAWN = TokenDiffusion.Config(width=16, depth=1, draws=2, steps=3)
 COUPLINGS = {
+    "LatentFrames": LatentFrames.Config(horizon=8, future_offsets=(4, 8), steps=3, candidates=3),
     "JointGeneration": JointGeneration.Config(horizon=8, future_offsets=(4, 8), steps=3),
     "PostPredictionHead": PostPredictionHead.Config(horizon=8, future_offsets=(4, 8), head=_HEAD),
     "PostPredictionHead:denoised": PostPredictionHead.Config(horizon=8, future_offsets=(4, 8), head=_HEAD, learns_on="true",
@@ -125,7 +127,8 @@ COUPLINGS = {
 """A class may come in several variants, told apart by what follows the colon."""
 REGIMES = {"Chunked": Chunked.Config(replan=3), "OpenLoop": OpenLoop.Config(), "SingleStep": SingleStep.Config(),
            "Interactive": Interactive.Config(replan=3)}
-FITTING = {"JointGeneration": "MixtureOfTransformers", "PostPredictionHead": "JointEmbeddingPredictor",
+FITTING = {"LatentFrames": "DiffusionTransformer",
+           "JointGeneration": "MixtureOfTransformers", "PostPredictionHead": "JointEmbeddingPredictor",
            "PostPredictionHead:denoised": "DiffusionTransformer", "PostPredictionHead:tapped": "DiffusionTransformer",
            "JointAutoregression": "CausalTransformer", "JointAutoregression:drawn": "CausalTransformer",
            "JointAutoregression:regressed": "CausalTransformer", "PostPredictionHead:inverse": "DiffusionTransformer",

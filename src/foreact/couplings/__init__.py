@@ -3,10 +3,11 @@
 from foreact.couplings.autoregression import JointAutoregression
 from foreact.couplings.imagination import Denoised, OnePass
 from foreact.couplings.joint import JointGeneration
+from foreact.couplings.latent_frames import LatentFrames
 from foreact.couplings.post_head import PostPredictionHead
 from foreact.couplings.streamed_chunks import StreamedChunks
 from foreact.nets.action_expert import ActionExpert
 from foreact.nets.inverse_dynamics import InverseDynamics
 
-__all__ = ["ActionExpert", "Denoised", "InverseDynamics", "JointAutoregression", "JointGeneration", "OnePass", "PostPredictionHead",
-           "StreamedChunks"]
+__all__ = ["ActionExpert", "Denoised", "InverseDynamics", "JointAutoregression", "JointGeneration", "LatentFrames", "OnePass",
+           "PostPredictionHead", "StreamedChunks"]

@@ -1,0 +1,1 @@
+"""Test time: propose, score, choose. Pure functions; the model comes in as one."""
