@@ -28,6 +28,8 @@ PROMISES = {  # kind, decodable, watchable, per frame
     "ContactMap": ("Affordance", False, True, False),
     "ReachValue": ("Affordance", False, True, False),
     "PointFlow": ("Geometric", False, True, False),
+    "Depth": ("Geometric", False, True, False),
+    "PointTracks": ("Geometric", False, True, False),
     "MotionVectors": ("Geometric", False, True, False),
     "Polyline": ("Geometric", False, True, False),
     "PoseStream": ("Geometric", False, False, False),
@@ -39,7 +41,8 @@ REFUSED = {"VisionLanguageTokens": (TWO_SIZES,),
            "FrozenFeatures": (TWO_SIZES, NOT_DIVISIBLE), "DiscreteTokens": (TWO_SIZES, NOT_DIVISIBLE),
            "OpticalFlow": (TOO_SMALL,),
            "EffectorHeatMap": (TOO_SMALL,), "SemanticMasks": (TOO_SMALL,), "ContactMap": (TOO_SMALL,), "ReachValue": (TOO_SMALL,),
-           "PointFlow": (), "MotionVectors": (((1, 1), (1, 1)),), "Polyline": (TWO_SIZES,), "PoseStream": ()}
+           "PointFlow": (), "Depth": (((2, 2), (2, 2)),), "PointTracks": (), "MotionVectors": (((1, 1), (1, 1)),),
+           "Polyline": (TWO_SIZES,), "PoseStream": ()}
 """Sizes of cameras that a substrate cannot take; of those that it can, any."""
 
 

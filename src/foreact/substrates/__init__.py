@@ -8,6 +8,7 @@ from foreact.nets.vision_language import VisionLanguage
 from foreact.substrates.autoencoder_latents import AutoencoderLatents
 from foreact.substrates.contact_map import ContactMap
 from foreact.substrates.decoded import Decoded
+from foreact.substrates.depth import Depth
 from foreact.substrates.discrete_tokens import DiscreteTokens
 from foreact.substrates.effector_heat_map import EffectorHeatMap
 from foreact.substrates.frozen_features import FrozenFeatures
@@ -15,12 +16,14 @@ from foreact.substrates.motion_vectors import MotionVectors
 from foreact.substrates.optical_flow import OpticalFlow
 from foreact.substrates.pixel_latents import PixelLatents
 from foreact.substrates.point_flow import PointFlow
+from foreact.substrates.point_tracks import PointTracks
 from foreact.substrates.polyline import Polyline
 from foreact.substrates.pose_stream import PoseStream
 from foreact.substrates.reach_value import ReachValue
 from foreact.substrates.semantic_masks import SemanticMasks
 from foreact.substrates.vision_language_tokens import VisionLanguageTokens
 
-__all__ = ["AutoencoderLatents", "ContactMap", "CosmosAutoencoder", "Decoded", "DiscreteTokens", "EffectorHeatMap", "FrozenFeatures",
-           "MotionVectors", "MovingTarget", "OpticalFlow", "PixelLatents", "PointFlow", "Polyline", "PoseStream", "PretrainedVision",
-           "ReachValue", "SelfDistilled", "SemanticMasks", "VisionLanguage", "VisionLanguageTokens", "WanAutoencoder"]
+__all__ = ["AutoencoderLatents", "ContactMap", "CosmosAutoencoder", "Decoded", "Depth", "DiscreteTokens", "EffectorHeatMap",
+           "FrozenFeatures", "MotionVectors", "MovingTarget", "OpticalFlow", "PixelLatents", "PointFlow", "PointTracks", "Polyline",
+           "PoseStream", "PretrainedVision", "ReachValue", "SelfDistilled", "SemanticMasks", "VisionLanguage", "VisionLanguageTokens",
+           "WanAutoencoder"]
