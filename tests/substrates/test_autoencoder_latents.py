@@ -9,7 +9,7 @@ from diffusers import AutoencoderKLCosmos, AutoencoderKLWan
 from foreact.contract.context import fake_window
 from foreact.contract.errors import MisfitError, StorageError
 from foreact.nets.video_autoencoder import WAN_2_1, WAN_2_2, CosmosAutoencoder
-from foreact.substrates import AutoencoderLatents
+from foreact.substrates import AutoencoderLatents, Decoded
 from tiny_members import ACTION, OBSERVATION, SUBSTRATES
 
 WAN = SUBSTRATES["AutoencoderLatents"].autoencoder
@@ -45,6 +45,21 @@ def test_encoding_and_decoding_are_the_librarys(name):
     shown = substrate.decode(values, {})["hand"][1, 2].float()
     assert (shown - picture).abs().max() < 0.51  # rounded to whole numbers
     assert values.std() > 0.01
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_its_pixels_can_be_what_the_action_side_reads(name):
+    """Under `Decoded`; each token is its own patch of the picture, unrounded."""
+    torch.manual_seed(0)
+    inner = AutoencoderLatents.Config(autoencoder=EVERY[name])
+    substrate, scene = Decoded.Config(inner=inner).build(OBSERVATION).eval(), seen()
+    values = substrate.encode(scene)
+    shown, pictures = substrate.expose(values), substrate.decode(values, {})
+    side, (_, rows, columns) = inner.autoencoder.factor, substrate.form.grid
+    assert shown.shape == (2, 3, 2 * rows * columns, 3 * side**2)
+    token = rows * columns + columns * (rows - 1)  # of the second camera, the first of the last row
+    patch = pictures["hand"][1, 2, :, -side:, :side].float()
+    assert (shown[1, 2, token].view(3, side, side).add(1).mul(127.5).clamp(0, 255) - patch).abs().max() < 0.51
 
 
 @pytest.mark.parametrize("name", EVERY)

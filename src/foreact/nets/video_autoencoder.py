@@ -59,8 +59,9 @@ class VideoAutoencoder(nn.Module, Buildable, ABC):
         """The mode of the posterior of each image."""
         return self.net.encode(images.float().div(127.5).sub(1.0)[:, :, None]).latent_dist.mode()[:, :, 0]
 
-    def decode(self, latents: Float[Tensor, "image channels rows columns"]) -> UInt8[Tensor, "image 3 height width"]:
-        return self.net.decode(latents[:, :, None]).sample[:, :, 0].add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+    def decode(self, latents: Float[Tensor, "image channels rows columns"]) -> Float[Tensor, "image 3 height width"]:
+        """RGB in about [-1, 1]."""
+        return self.net.decode(latents[:, :, None]).sample[:, :, 0]
 
     def fit(self) -> None:
         """Load the published weights; raises `MisfitError` where they are of another architecture than declared."""

@@ -16,26 +16,28 @@ from typing import Literal
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
+from torch.nn import functional as F
 
-from foreact.contract.axes import Substrate, SubstrateForm
+from foreact.contract.axes import SubstrateForm
 from foreact.contract.context import Scene
 from foreact.contract.errors import MisfitError, TrainingError
 from foreact.contract.specs import ObservationSpec
 from foreact.nets.video_autoencoder import VideoAutoencoder, WanAutoencoder
+from foreact.substrates.pixel_decodable import PixelDecodable
 
 __all__ = ["AutoencoderLatents"]
 
 _MOMENT_BATCHES = 20
 
 
-class AutoencoderLatents(Substrate):
+class AutoencoderLatents(PixelDecodable):
     """One autoencoder for all cameras, each frame encoded by itself; a token is a latent of it."""
 
     kind = "Pixel (latent)"
     decodable = watchable = per_frame = True
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(Substrate.Config):
+    class Config(PixelDecodable.Config):
         """`statistics`: how latents are normalised."""
 
         autoencoder: VideoAutoencoder.Config = field(default_factory=WanAutoencoder.Config)
@@ -52,6 +54,9 @@ class AutoencoderLatents(Substrate):
 
         def needs(self, observation: ObservationSpec) -> tuple[str, ...]:
             return ()
+
+        def pixels(self, observation: ObservationSpec) -> int:
+            return 3 * self.autoencoder.factor**2
 
     def __init__(self, config: Config, observation: ObservationSpec) -> None:
         super().__init__()
@@ -76,10 +81,19 @@ class AutoencoderLatents(Substrate):
     @torch.no_grad()
     def decode(self, values: Float[Tensor, "batch time tokens channels"], present: Mapping[str, UInt8[Tensor, "batch 3 height width"]],
                ) -> dict[str, UInt8[Tensor, "batch time 3 height width"]]:
-        cameras, rows, columns = self.form.grid
-        latents = (values.float() * self.deviation + self.mean).unflatten(2, (cameras, rows, columns)).flatten(0, 2)
-        images = self.autoencoder.decode(latents.permute(0, 3, 1, 2)).unflatten(0, (*values.shape[:2], cameras))
+        images = self._rendered(values).add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+        images = images.unflatten(0, (*values.shape[:2], self.form.grid[0]))
         return {name: images[:, :, i] for i, name in enumerate(self.cameras)}
+
+    @torch.no_grad()
+    def patches(self, values: Float[Tensor, "batch time tokens channels"]) -> Float[Tensor, "batch time tokens pixels"]:
+        tokens = F.pixel_unshuffle(self._rendered(values), self.config.autoencoder.factor).flatten(2).transpose(1, 2)
+        return tokens.reshape(*values.shape[:3], -1)
+
+    def _rendered(self, values: Tensor) -> Float[Tensor, "image 3 height width"]:
+        """What is decoded, an image for each batch element, time and camera."""
+        latents = (values.float() * self.deviation + self.mean).unflatten(2, self.form.grid).flatten(0, 2)
+        return self.autoencoder.decode(latents.permute(0, 3, 1, 2)).float()
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Scene], *, steps: int, seed: int) -> dict[str, float]:
