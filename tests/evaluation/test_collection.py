@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from foreact.contract.errors import ConfigError, DatasetError
+from foreact.data.annotations import AnnotationStore
 from foreact.data.lerobot.dataset import Dataset
 from foreact.envs.annotations import Annotations
 from foreact.envs.episodes import Expert, record
@@ -94,7 +95,7 @@ def test_an_expert_that_never_succeeds_is_reported(tmp_path):
 
 
 def test_annotations_become_columns(tmp_path):
-    wanted = Annotations(depth=True, segmentation=True, contacts=True, tracks=True, points=4)
+    wanted = Annotations(depth=True, segmentation=True, contacts=True, tracks=True, audio=True, points=4)
     config = CollectConfig(tasks=("coffee-button",), episodes=1, size=16, cameras=("scene",), horizon=4, keep_failures=True,
                            annotations=wanted)
     dataset = Dataset.open(collect(config, tmp_path / "data", workers=1))
@@ -102,6 +103,9 @@ def test_annotations_become_columns(tmp_path):
     assert depth.dtype == np.uint16 and 300 < np.median(depth) < 3000
     assert dataset.rows("annotation.tracks.scene", 0).shape == (4, 4, 3)
     assert dataset.rows("annotation.contacts", 0).shape == (4, 2)
+    assert dataset.rows("annotation.audio", 0).shape == (4, 8, 16)
+    heard = AnnotationStore(dataset, ["audio"]).read(np.array([[0, 3]]))["audio"]
+    assert heard.shape == (1, 2, 8, 16) and np.allclose(heard, np.log(1e-6))  # nothing is touched in four steps
 
 
 @pytest.mark.parametrize(("settings", "message"), [

@@ -26,6 +26,7 @@ PROMISES = {  # kind, decodable, watchable, per frame
     "EffectorHeatMap": ("Affordance", False, True, False),
     "SemanticMasks": ("Affordance", False, True, False),
     "ContactMap": ("Affordance", False, True, False),
+    "MelLatents": ("Audio (latent)", True, True, False),
     "ReachValue": ("Affordance", False, True, False),
     "PointFlow": ("Geometric", False, True, False),
     "Depth": ("Geometric", False, True, False),
@@ -41,6 +42,7 @@ REFUSED = {"VisionLanguageTokens": (TWO_SIZES,),
            "FrozenFeatures": (TWO_SIZES, NOT_DIVISIBLE), "DiscreteTokens": (TWO_SIZES, NOT_DIVISIBLE),
            "OpticalFlow": (TOO_SMALL,),
            "EffectorHeatMap": (TOO_SMALL,), "SemanticMasks": (TOO_SMALL,), "ContactMap": (TOO_SMALL,), "ReachValue": (TOO_SMALL,),
+           "MelLatents": (),
            "PointFlow": (), "Depth": (((2, 2), (2, 2)),), "PointTracks": (), "MotionVectors": (((1, 1), (1, 1)),),
            "Polyline": (TWO_SIZES,), "PoseStream": ()}
 """Sizes of cameras that a substrate cannot take; of those that it can, any."""

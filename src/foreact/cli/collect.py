@@ -24,7 +24,7 @@ settings, beside tasks (each as key=value or --key value)
   episodes=40 per task   first_seed=0        cameras=["scene","gripper"]   size=64 pixels    condition=clean|random
   horizon=500 steps      keep_failures=false expert.noise_std=0.3          expert.noisy_fraction=0.5
   expert.noise_hold=1    expert.steps_after_success=5
-  annotations.depth|segmentation|contacts|tracks=false"""
+  annotations.depth|segmentation|contacts|tracks|audio=false"""
 SETTINGS = True
 KEYS = ("episodes", "first_seed", "cameras", "size", "condition", "horizon", "keep_failures")
 

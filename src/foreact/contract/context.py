@@ -267,4 +267,6 @@ def _fake_annotation(name: str, observation: ObservationSpec, batch: int, times:
             return torch.rand(batch, times, 16, 3, generator=g).mul(scale)
         case "points":
             return torch.rand(batch, times, 16, 4, generator=g)
-    raise SpecError("no such annotation", where=name, accepted="depth, segmentation, tracks by camera; contacts; points")
+        case "audio":
+            return -14 * torch.rand(batch, times, 8, 16, generator=g)
+    raise SpecError("no such annotation", where=name, accepted="depth, segmentation, tracks by camera; contacts; points; audio")

@@ -1,8 +1,8 @@
 """What only a simulator knows, recorded beside the pictures for those who train or probe with it. Each part is optional.
 
 depth: metres. segmentation: classes of `semantics.CLASSES`. contacts: whether the fingers touch an object, and how
-hard. tracks: points fixed to bodies, where they are in each picture, and whether they are seen. None of it is ever
-shown to a policy.
+hard. tracks: points fixed to bodies, where they are in each picture, and whether they are seen. audio: the sound of contact,
+synthesised from the forces (`foreact.envs.sound`). None of it is ever shown to a policy.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from foreact.envs.cameras import project
 from foreact.envs.metaworld import MetaWorld
 from foreact.envs.semantics import BACKGROUND, HAND, OBJECT, classes_of, geom_classes
+from foreact.envs.sound import Ear
 
 __all__ = ["NO_ANNOTATIONS", "Annotations", "Annotator"]
 
@@ -23,14 +24,19 @@ __all__ = ["NO_ANNOTATIONS", "Annotations", "Annotator"]
 @dataclass(frozen=True, kw_only=True)
 class Annotations:
     """Which to record. points: how many points are tracked; visible_within: a point is seen where the picture's depth
-    is within so many m of its own, so at silhouettes it counts as hidden."""
+    is within so many m of its own, so at silhouettes it counts as hidden. audio_rate: samples per second of the
+    synthetic sound; audio_frames: control steps of it that each row holds, up to its own; audio_bands: mel bands."""
 
     depth: bool = False
     segmentation: bool = False
     contacts: bool = False
     tracks: bool = False
+    audio: bool = False
     points: int = 16
     visible_within: float = 0.02
+    audio_rate: int = 8000
+    audio_frames: int = 8
+    audio_bands: int = 16
 
     @property
     def drawn(self) -> bool:
@@ -46,7 +52,8 @@ class Annotator:
     Names: `depth.<camera>` float32 (height, width), infinity where nothing is; `segmentation.<camera>` uint8
     (height, width); `contacts` float32 (2,): number of contacts between hand and objects, and their summed normal force
     in N; `tracks.<camera>` float32 (points, 3): column, row, and 1 where seen or 0 where not; `points` float32 (points, 4):
-    the same points in the world in m, and 1 on the hand or 0 on an object.
+    the same points in the world in m, and 1 on the hand or 0 on an object; `audio` float32 (frames, bands): log-mel energies of
+    the control steps up to this one, oldest first.
     """
 
     def __init__(self, env: MetaWorld, wanted: Annotations) -> None:
@@ -54,20 +61,35 @@ class Annotator:
         self._model, self._data = env.simulation.model, env.simulation.data
         self._classes = geom_classes(self._model)
         self._geoms, self._offsets = self._choose()
+        self._ear = Ear(rate=wanted.audio_rate, control_hz=env.specs[0].rate_hz, frames=wanted.audio_frames, bands=wanted.audio_bands)
 
     def contacts(self) -> dict[str, NDArray[Any]]:
-        """Call it right after the physics moved: contacts do not outlive the step."""
-        if not self._wanted.contacts:
+        """Contacts and their sound. Call it once right after the physics moved: contacts do not outlive the step."""
+        if not (self._wanted.contacts or self._wanted.audio):
             return {}
+        touched = self._touched()
+        found: dict[str, NDArray[Any]] = {}
+        if self._wanted.contacts:
+            found["contacts"] = np.array([len(touched), sum(force for _, force in touched)], np.float32)
+        if self._wanted.audio:
+            forces: dict[str, float] = {}
+            for body, force in touched:
+                forces[body] = forces.get(body, 0.0) + force
+            found["audio"] = self._ear.hear(forces)
+        return found
+
+    def _touched(self) -> list[tuple[str, float]]:
+        """For every contact of the hand with an object, the object's body and the normal force in N."""
         import mujoco
 
-        count, force, wrench = 0, 0.0, np.zeros(6)
+        found, wrench = [], np.zeros(6)
         for index in range(self._data.ncon):
             contact = self._data.contact[index]
             if {int(self._classes[contact.geom1]), int(self._classes[contact.geom2])} == {HAND, OBJECT}:
                 mujoco.mj_contactForce(self._model, self._data, index, wrench)
-                count, force = count + 1, force + abs(float(wrench[0]))
-        return {"contacts": np.array([count, force], np.float32)}
+                thing = contact.geom1 if self._classes[contact.geom1] == OBJECT else contact.geom2
+                found.append((self._model.body(self._model.geom_bodyid[thing]).name, abs(float(wrench[0]))))
+        return found
 
     def drawn(self) -> dict[str, NDArray[Any]]:
         """Depth, segmentation and tracks of what the cameras see now."""

@@ -74,6 +74,8 @@ class CollectConfig:
         wanted, names = self.annotations, ["height", "width", "channels"]
         if wanted.contacts:
             extra["annotation.contacts"] = Feature(dtype="float32", shape=(2,), names=["count", "force_newton"])
+        if wanted.audio:  # log-mel energies of the last control steps, oldest first
+            extra["annotation.audio"] = Feature(dtype="float32", shape=(wanted.audio_frames, wanted.audio_bands))
         if wanted.tracks:
             extra["annotation.points"] = Feature(dtype="float32", shape=(wanted.points, 4))
         for camera in self.cameras:

@@ -12,6 +12,7 @@ from foreact.substrates.depth import Depth
 from foreact.substrates.discrete_tokens import DiscreteTokens
 from foreact.substrates.effector_heat_map import EffectorHeatMap
 from foreact.substrates.frozen_features import FrozenFeatures
+from foreact.substrates.mel_latents import MelLatents
 from foreact.substrates.motion_vectors import MotionVectors
 from foreact.substrates.optical_flow import OpticalFlow
 from foreact.substrates.pixel_latents import PixelLatents
@@ -24,6 +25,6 @@ from foreact.substrates.semantic_masks import SemanticMasks
 from foreact.substrates.vision_language_tokens import VisionLanguageTokens
 
 __all__ = ["AutoencoderLatents", "ContactMap", "CosmosAutoencoder", "Decoded", "Depth", "DiscreteTokens", "EffectorHeatMap",
-           "FrozenFeatures", "MotionVectors", "MovingTarget", "OpticalFlow", "PixelLatents", "PointFlow", "PointTracks", "Polyline",
-           "PoseStream", "PretrainedVision", "ReachValue", "SelfDistilled", "SemanticMasks", "VisionLanguage", "VisionLanguageTokens",
-           "WanAutoencoder"]
+           "FrozenFeatures", "MelLatents", "MotionVectors", "MovingTarget", "OpticalFlow", "PixelLatents", "PointFlow", "PointTracks",
+           "Polyline", "PoseStream", "PretrainedVision", "ReachValue", "SelfDistilled", "SemanticMasks", "VisionLanguage",
+           "VisionLanguageTokens", "WanAutoencoder"]
