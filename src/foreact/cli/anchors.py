@@ -35,7 +35,7 @@ _SEEN = ("cameras", "image", "observation_spec")
 class AnchorStudy:
     """recipes: empty for all that name a row of the census. steps: optimiser steps in all stages together.
 
-    episodes: evaluation seeds per task, from 1,000,000 on. The baseline is the joint recipe's: its action expert, state and text, with
+    episodes: evaluation seeds per task, from 1,000,000 on. settings: further words for every training. The baseline is the joint recipe's: its action expert, state and text, with
     the present frame and no future, trained for as many steps on the same batches.
     """
 
@@ -48,6 +48,7 @@ class AnchorStudy:
     horizon: int = 200
     seed: int = 0
     workers: int = 2
+    settings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("demonstrations", "steps", "batch_size", "episodes", "horizon", "workers"):
@@ -90,12 +91,11 @@ def _track(study: AnchorStudy, name: str, demos: Path, out: Path) -> list[_Job]:
     """Train, evaluate, verify: in this order."""
     folder, base = out / name.replace(" ", "-"), name == BASELINE
     recipe = catalogue.recipe(_BASELINE_OF if base else name)
-    stages = recipe.run("tiny").training.stages
-    total = sum(stage.steps or 0 for stage in stages)
-    budget = [word for i, stage in enumerate(stages) for word in (
-        f"training.stages.{i}.steps={max(1, round(study.steps * (stage.steps or 0) / total))}", f"training.stages.{i}.seconds=null")]
+    budget = [word for i, steps in enumerate(_shared(study.steps, [stage.steps or 1 for stage in recipe.run("tiny").training.stages]))
+              for word in (f"training.stages.{i}.steps={steps}", f"training.stages.{i}.seconds=null")]
     train = ["train", recipe.name, "--data", str(demos), "--out", str(folder), "--resume", *budget, "training.threads=1",
-             f"training.batch_size={study.batch_size}", f"training.seed={study.seed}", *(["--baseline"] if base else [])]
+             f"training.batch_size={study.batch_size}", f"training.seed={study.seed}", *study.settings,
+             *(["--baseline"] if base else [])]
     evaluate = ["eval", str(folder), "--name", _NAME, "--tasks", *study.tasks, "--resume", *_measure(study)]
     jobs = [_Job(f"training {name}", train, folder / "trained", out / "logs" / f"{folder.name}-train.log"),
             _Job(f"evaluating {name}", evaluate, folder / "evaluations" / _NAME / "result.json", out / "logs" / f"{folder.name}-eval.log")]
@@ -103,6 +103,12 @@ def _track(study: AnchorStudy, name: str, demos: Path, out: Path) -> list[_Job]:
         verify = ["verify", str(folder), "--data", str(demos), "--out", str(folder / "verify.json")]
         jobs.append(_Job(f"verifying {name}", verify, folder / "verify.json", out / "logs" / f"{folder.name}-verify.log"))
     return jobs
+
+
+def _shared(steps: int, shares: list[int]) -> list[int]:
+    """`steps` over the stages of a recipe in its own proportions, at least one each."""
+    first = [max(1, round(steps * share / sum(shares))) for share in shares[:-1]]
+    return [*first, max(1, steps - sum(first))]
 
 
 def _measure(study: AnchorStudy) -> list[str]:

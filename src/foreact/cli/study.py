@@ -20,9 +20,9 @@ examples
 
 settings
   recipes=[] (all that name a row of the census)   tasks=["button-press-topdown","window-open"]   demonstrations=40 per task
-  steps=600   batch_size=32   episodes=20 per task   horizon=200   seed=0   workers=2"""
+  steps=600   batch_size=32   episodes=20 per task   horizon=200   seed=0   workers=2   settings=[] (more words for every training)"""
 SETTINGS = True
-KEYS = ("recipes", "tasks", "demonstrations", "steps", "batch_size", "episodes", "horizon", "seed", "workers")
+KEYS = ("recipes", "tasks", "demonstrations", "steps", "batch_size", "episodes", "horizon", "seed", "workers", "settings")
 
 
 def add_options(parser: Parser) -> None:
