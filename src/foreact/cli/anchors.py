@@ -35,8 +35,8 @@ _SEEN = ("cameras", "image", "observation_spec")
 class AnchorStudy:
     """recipes: empty for all that name a row of the census. steps: optimiser steps in all stages together.
 
-    episodes: evaluation seeds per task, from 1,000,000 on. settings: further words for every training. The baseline is the joint recipe's: its action expert, state and text, with
-    the present frame and no future, trained for as many steps on the same batches.
+    episodes: evaluation seeds per task, from 1,000,000 on. settings: further words for every training. The baseline is the joint
+    recipe's: its action expert, state and text, with the present frame and no future, trained for as many steps.
     """
 
     recipes: tuple[str, ...] = ()
