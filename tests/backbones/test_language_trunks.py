@@ -185,6 +185,22 @@ def test_published_sizes_on_the_meta_device_without_the_table_of_words(chosen, b
     assert sum(p.numel() for p in backbone.net.parameters()) / 1e9 == pytest.approx(billions, rel=0.01)
 
 
+def test_it_learns_in_half_precision_too():
+    """Under autocast, as recipes train; a mask or a norm in the wrong precision would raise or warn."""
+    for name in ("LanguageTrunk", "PretrainedLanguageTrunk"):
+        backbone = built(BACKBONES[name])
+        x, words = arguments()
+        with torch.no_grad():
+            whole = backbone(x, LAYOUT, sigma={}, **words)["video"]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            half = backbone(x, LAYOUT, sigma={}, **words)["video"]
+        half.square().mean().backward()
+        assert half.dtype == torch.float32
+        # bfloat16 keeps 8 bits: 0.4 % a step, over two layers and their norms
+        assert (half - whole).abs().mean() < 0.05 * whole.abs().mean()
+        assert all(p.grad.isfinite().all() for p in backbone.parameters())
+
+
 @pytest.mark.parametrize("name", ["LanguageTrunk", "PretrainedLanguageTrunk"])
 def test_a_policy_learns_through_it(name):
     c = replace(config("PostPredictionHead"), backbone=BACKBONES[name])

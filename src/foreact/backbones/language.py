@@ -35,13 +35,24 @@ __all__ = ["LanguageTrunk"]
 _WORDS = "<words>"
 
 
+class _Norm(nn.Module):
+    """Root mean square 1, scaled per channel, in the precision that comes in."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch token width"]:
+        return F.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype))
+
+
 class _Layer(nn.Module):
     """One decoder block."""
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
         self.heads = heads
-        self.attention_norm, self.feed_forward_norm = nn.RMSNorm(width), nn.RMSNorm(width)
+        self.attention_norm, self.feed_forward_norm = _Norm(width), _Norm(width)
         self.query_key_value, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
         self.query_norm, self.key_norm = (nn.Parameter(torch.ones(width // heads)) for _ in range(2))
         self.gate_up, self.down = nn.Linear(width, 2 * hidden, bias=False), nn.Linear(hidden, width, bias=False)
@@ -93,7 +104,7 @@ class LanguageTrunk(Backbone):
         self.text_in = nn.Linear(text_channels, config.width)
         self.streams = QueryStreams(layout, config.width)
         self.layers = nn.ModuleList(_Layer(config.width, config.heads, config.feed_forward) for _ in range(config.depth))
-        self.norm = nn.RMSNorm(config.width)
+        self.norm = _Norm(config.width)
         self._rotations = Rotations(config.width // config.heads)
 
     def new_cache(self) -> KeyValueCache:
