@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 
 from foreact.backbones import (
+    AlignedDenoiser,
     CausalTransformer,
     CosmosVideo,
     DiffusionTransformer,
@@ -26,6 +27,7 @@ from foreact.contract.specs import ActionSpec, Calibration, CameraSpec, Observat
 from foreact.couplings import (
     ActionExpert,
     Denoised,
+    FutureTokens,
     InverseDynamics,
     JointAutoregression,
     JointGeneration,
@@ -92,6 +94,7 @@ SUBSTRATES = {
     "PoseStream": PoseStream.Config(),
 }
 BACKBONES = {
+    "AlignedDenoiser": AlignedDenoiser.Config(width=24, depth=2, heads=2, head_dim=8, expansion=2, aligned_after=1),
     "MixtureOfTransformers": MixtureOfTransformers.Config(depth=2, heads=2, head_dim=8, experts=(
         ExpertSize(name="video", width=24, expansion=2), ExpertSize(name="action", width=16, expansion=2))),
     "DiffusionTransformer": DiffusionTransformer.Config(width=24, depth=2, heads=2, head_dim=8, expansion=2),
@@ -107,6 +110,7 @@ _HEAD = ActionExpert.Config(width=16, depth=2, heads=2, expansion=2, steps_per_t
 _FEW = Resampler.Config(tokens=3, width=12, depth=1, heads=2)
 _DRAWN = TokenDiffusion.Config(width=16, depth=1, draws=2, steps=3)
 COUPLINGS = {
+    "FutureTokens": FutureTokens.Config(horizon=8, future_offsets=(4, 8), steps=3),
     "LatentFrames": LatentFrames.Config(horizon=8, future_offsets=(4, 8), steps=3, candidates=3),
     "JointGeneration": JointGeneration.Config(horizon=8, future_offsets=(4, 8), steps=3),
     "PostPredictionHead": PostPredictionHead.Config(horizon=8, future_offsets=(4, 8), head=_HEAD),
@@ -133,7 +137,7 @@ COUPLINGS = {
 """A class may come in several variants, told apart by what follows the colon."""
 REGIMES = {"Chunked": Chunked.Config(replan=3), "OpenLoop": OpenLoop.Config(), "SingleStep": SingleStep.Config(),
            "Interactive": Interactive.Config(replan=3)}
-FITTING = {"LatentFrames": "DiffusionTransformer",
+FITTING = {"FutureTokens": "AlignedDenoiser", "LatentFrames": "DiffusionTransformer",
            "JointGeneration": "MixtureOfTransformers", "PostPredictionHead": "JointEmbeddingPredictor",
            "PostPredictionHead:denoised": "DiffusionTransformer", "PostPredictionHead:tapped": "DiffusionTransformer",
            "JointAutoregression": "CausalTransformer", "JointAutoregression:drawn": "CausalTransformer",

@@ -19,7 +19,8 @@ COUPLING = {backbone: coupling for coupling, backbone in reversed(FITTING.items(
 """A coupling for each; of those on a causal stream the one that takes every prediction from the trunk itself."""
 IN_ORDER = {"WanVideo", "CosmosVideo"}
 """Those whose tokens have a place in a sequence or in a video, not a time: only the order of positions matters."""
-PROMISED = {"MixtureOfTransformers": ("Hybrid", {"denoise", "rolling", "experts", "taps"}),
+PROMISED = {"AlignedDenoiser": ("Joint-embedding", {"denoise", "embed", "taps"}),
+            "MixtureOfTransformers": ("Hybrid", {"denoise", "rolling", "experts", "taps"}),
             "DiffusionTransformer": ("Diffusion", {"denoise", "rolling", "taps"}),
             "JointEmbeddingPredictor": ("Joint-embedding", {"deterministic", "taps"}),
             "LanguageTrunk": ("LLM/VLM", {"deterministic", "taps"}), "PretrainedLanguageTrunk": ("LLM/VLM", {"deterministic", "taps"}),

@@ -25,7 +25,7 @@ from tiny_members import (
 )
 
 EVERY = sorted(COUPLINGS)
-FAMILIES = {"LatentFrames": "Joint generation",
+FAMILIES = {"FutureTokens": "Post-prediction head", "LatentFrames": "Joint generation",
             "JointGeneration": "Joint generation", "PostPredictionHead": "Post-prediction head",
             "JointAutoregression": "Joint generation", "StreamedChunks": "Post-prediction head"}
 UNFINISHED = {"PostPredictionHead:tapped", "PostPredictionHead:pooled"}
@@ -121,6 +121,9 @@ def at_rest(coupling, name, future, stage):
     if stage == ("video",) and coupling == "StreamedChunks":  # its video sees the actions that were executed
         return only_read(name, "action") or name.startswith(tuple(
             f"backbone.stack.experts.action.{part}" for part in ("embed.action.", "embed.state.", "unembed.")))
+    if stage == ("video",) and coupling == "FutureTokens":  # the future leaves its prediction after the first layer
+        return name.startswith(("backbone.stack.experts.all.layers.1.", *(
+            f"backbone.stack.experts.all.{part}.action." for part in ("embed", "unembed"))))
     if stage == ("video",):
         return name.startswith(("backbone.stack.experts.action.", "coupling.head.", "coupling.detokenize.action.")) or (
             coupling.startswith("JointAutoregression") and name.startswith("backbone.") and ".action" in name)

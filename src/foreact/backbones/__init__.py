@@ -1,5 +1,6 @@
 """Axis 2: what predicts the future."""
 
+from foreact.backbones.aligned_denoiser import AlignedDenoiser
 from foreact.backbones.causal import CausalTransformer
 from foreact.backbones.cosmos import CosmosVideo
 from foreact.backbones.diffusion import DiffusionTransformer
@@ -9,5 +10,5 @@ from foreact.backbones.mixture import MixtureOfTransformers
 from foreact.backbones.pretrained_language import PretrainedLanguageTrunk
 from foreact.backbones.wan import WanVideo
 
-__all__ = ["CausalTransformer", "CosmosVideo", "DiffusionTransformer", "JointEmbeddingPredictor", "LanguageTrunk",
+__all__ = ["AlignedDenoiser", "CausalTransformer", "CosmosVideo", "DiffusionTransformer", "JointEmbeddingPredictor", "LanguageTrunk",
            "MixtureOfTransformers", "PretrainedLanguageTrunk", "WanVideo"]

@@ -111,16 +111,25 @@ class RollingCache(Cache):
 
 
 class Tap:
-    """Asks a backbone for hidden states: of which streams, after which layers (counted from 1; the last is the depth)."""
+    """Asks a backbone for hidden states: of which streams, after which layers (counted from 1; the last is the depth).
 
-    def __init__(self, streams: Iterable[str], layers: Iterable[int]) -> None:
-        self.streams, self.layers = tuple(streams), tuple(layers)
+    through: what the states become for the layers that follow, where a diagnosis stands inside the network; identity if None.
+    """
+
+    def __init__(self, streams: Iterable[str], layers: Iterable[int], through: Callable[[Tensor], Tensor] | None = None) -> None:
+        self.streams, self.layers, self.through = tuple(streams), tuple(layers), through
         self.states: dict[tuple[str, int], Float[Tensor, "batch tokens width"]] = {}
 
     def take(self, layer: int, states: Mapping[str, Tensor]) -> None:
         """Called by the backbone after each of its layers."""
         if layer in self.layers:
             self.states |= {(name, layer): states[name] for name in self.streams if name in states}
+
+    def give(self, layer: int, states: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The states with which a backbone that provides "embed" goes on."""
+        if self.through is None or layer not in self.layers:
+            return dict(states)
+        return {name: self.through(x) if name in self.streams else x for name, x in states.items()}
 
 
 class Backbone(nn.Module, Buildable, ABC):
@@ -129,7 +138,8 @@ class Backbone(nn.Module, Buildable, ABC):
     family: ClassVar[Literal["Diffusion", "Autoregressive", "Joint-embedding", "Hybrid", "LLM/VLM"]]
     provides: ClassVar[frozenset[str]]
     """What couplings may rely on: "denoise" (conditioned on a noise level), "deterministic", "causal" (a cache over time),
-    "rolling" (a `RollingCache`), "experts" (several widths), "taps"."""
+    "rolling" (a `RollingCache`), "experts" (several widths), "taps", "embed" (queries
+    that leave a prediction on the way)."""
 
     class Config(Config):
         """`build(layout, text_channels)` allocates for the streams and experts of that layout."""

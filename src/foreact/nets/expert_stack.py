@@ -98,12 +98,15 @@ class _Expert(nn.Module):
 
 
 class ExpertStack(nn.Module):
-    """`sizes`: experts by name. home: the expert of each stream; an expert without streams is not built."""
+    """`sizes`: experts by name. home: the expert of each stream; an expert without streams is not built.
+
+    leaves_after: streams whose prediction is made of their states after that many layers; they go on all the same.
+    """
 
     def __init__(self, sizes: Mapping[str, ExpertSize], home: Mapping[str, str], layout: Layout, *, depth: int, heads: int, head_dim: int,
-                 text_channels: int) -> None:
+                 text_channels: int, leaves_after: Mapping[str, int] | None = None) -> None:
         super().__init__()
-        self.home, self.depth = dict(home), depth
+        self.home, self.depth, self.leaves_after = dict(home), depth, dict(leaves_after or {})
         streams = {name: [s for s in layout.streams if home[s.name] == name] for name in sizes}
         self.experts = nn.ModuleDict({name: _Expert(size, streams[name], depth, heads * head_dim, heads, text_channels)
                                       for name, size in sizes.items() if streams[name]})
@@ -119,6 +122,7 @@ class ExpertStack(nn.Module):
         x = {name: experts[name].enter(name, value, text.shape[0]) for name, value in inputs.items()}
         level = {name: experts[name].level(sigma.get(name), text) for name in inputs}
         modulation = {name: experts[name].modulation(level[name]).unflatten(-1, (6, -1)) for name in inputs}
+        left: dict[str, Tensor] = {}
         for index in range(self.depth):
             layer = {name: experts[name].layers[index] for name in inputs}
             projected = {name: layer[name].project(x[name], modulation[name], angle[name]) for name in inputs}
@@ -131,4 +135,6 @@ class ExpertStack(nn.Module):
                     memory.setdefault(name, [])[index:] = [(k, v)]
             if tap is not None:
                 tap.take(index + 1, x)
-        return {name: experts[name].leave(name, x[name], level[name]) for name in inputs if layout[name].target is not None}
+                x = tap.give(index + 1, x)
+            left |= {name: x[name] for name in inputs if self.leaves_after.get(name) == index + 1}
+        return {name: experts[name].leave(name, left.get(name, x[name]), level[name]) for name in inputs if layout[name].target is not None}

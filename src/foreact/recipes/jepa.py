@@ -1,4 +1,4 @@
-"""Predicted features decoded by an action head, in one plan for the whole episode; nearest published kin: FLARE.
+"""Predicted features decoded by an action head, in one plan for the whole episode; in the manner of I-JEPA and V-JEPA 2.
 
 (Feature (teacher), Joint-embedding, Post-prediction head, Open-loop)
 
@@ -26,8 +26,8 @@ __all__ = ["RECIPE"]
 
 CARD = Card(
     title="Joint-embedding prediction with an action head",
-    paper="FLARE: Robot Learning with Implicit World Modeling",
-    arxiv="2505.15659",
+    paper="V-JEPA 2: Self-Supervised Video Models Enable Understanding, Prediction and Planning",
+    arxiv="2506.09985",
     year=2025,
     philosophy="Predict what the future means, not how it looks, and let a small expert act on the prediction.",
     substrate="Feature (teacher)",
@@ -35,19 +35,20 @@ CARD = Card(
     coupling="Post-prediction head",
     regime="Open-loop",
     deviations=(
-        "One plan per episode; FLARE replans in chunks.",
-        "The predictor is a network of its own that sees the present frame and the instruction; FLARE aligns extra tokens of the "
-        "action transformer, in the middle of its depth, to the future's embedding.",
-        "The loss is the square of the error in whitened features (equation 28); FLARE's is a cosine.",
+        "A plain member of its family, of no row of the census: the paper's predictor with an action head in place of its planning by "
+        "search over actions.",
+        "One plan per episode, and the predictor is not given actions; V-JEPA 2-AC predicts from them, frame by frame.",
+        "The predictor sees the present frame and the instruction; V-JEPA 2 sees a clip and no words when it acts.",
+        "The loss is the square of the error in whitened features (equation 28); the paper's is the absolute error.",
         "The head reads the predicted future detached, so the predictor learns from prediction alone (equation 20).",
-        "At size tiny the teacher is learnt from the dataset's own frames by self-distillation; at base and paper it is DINOv2. FLARE "
-        "trains an action-aware teacher.",
+        "At size tiny the teacher is learnt from the dataset's own frames by self-distillation; at base and paper it is DINOv2. V-JEPA 2 "
+        "trains its encoder on a million hours of video.",
         "No language model: instructions are hashed words with a learnt table.",
     ),
-    bibtex="@article{zheng2025flare,\n"
-           "  title   = {{FLARE}: Robot Learning with Implicit World Modeling},\n"
-           "  author  = {Zheng, Ruijie and Wang, Jing and Reed, Scott and Bjorck, Johan and Fang, Yu and Hu, Fengyuan and others},\n"
-           "  journal = {arXiv:2505.15659},\n"
+    bibtex="@article{assran2025vjepa2,\n"
+           "  title   = {{V-JEPA} 2: Self-Supervised Video Models Enable Understanding, Prediction and Planning},\n"
+           "  author  = {Assran, Mido and Bardes, Adrien and Fan, David and Garrido, Quentin and Howes, Russell and others},\n"
+           "  journal = {arXiv:2506.09985},\n"
            "  year    = {2025}\n}",
 )
 
@@ -90,7 +91,7 @@ def base() -> Run:
 
 
 def paper() -> Run:
-    """About the size of the kin's action model: 24 blocks of width 1024 over DINOv2 (large); needs several GPUs."""
+    """24 blocks of width 1024 over DINOv2 (large); needs several GPUs."""
     return Run(
         recipe="jepa", size="paper",
         model=WorldActionModel.Config(

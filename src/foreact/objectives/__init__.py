@@ -1,0 +1,1 @@
+"""Training signals beside the main loss."""
