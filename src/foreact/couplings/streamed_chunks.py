@@ -119,7 +119,7 @@ class StreamedChunks(Coupling):
                               found="another view", accepted="frames", next_step="model.coupling.video_space=frames")
         self._memory = self.layout.within(dict.fromkeys((n for n in PAST if n in self.layout), None))
         self._newest = self._memory.within(dict.fromkeys(self._memory.names, (-1.0,)))
-        self._later = range(config.chunks)
+        self._imagined = tuple(n for n in self.layout.names if n not in PAST)
 
     def begin(self) -> Session | None:
         return _Episode()
@@ -263,7 +263,7 @@ class StreamedChunks(Coupling):
         start = {n: noise(n, (self.layout[n].length, self.layout[n].channels)) for n in (*self.parts, "action")}
         future: dict[str, list[Tensor]] = {name: [] for name in self.parts}
         actions = []
-        for k in self._later:
+        for k in range(self.config.chunks):
             before = {n: self._before(n, encoded, future[n][-1] if future[n] else None) for n in self.parts}
             before = {n: None if b is None else b[:, -1:] for n, b in before.items()}
             if self.parts:
@@ -275,7 +275,7 @@ class StreamedChunks(Coupling):
             actions.append(self._denoise(run, ("action",), x, {}, self.config.action_steps, k)["action"])
             if k + 1 < self.config.chunks:
                 run.give({"planned": _flagged(actions[-1], torch.zeros_like(actions[-1][..., 0], dtype=torch.bool))}, k)
-        past.forget(n for n in self.layout.names if n not in PAST)  # what was imagined gives way to what will be seen
+        past.forget(self._imagined)  # it gives way to what will be seen
         return Proposal(actions=torch.cat(actions, dim=1), future={n: torch.cat(frames, dim=1) for n, frames in future.items()})
 
     def _recall(self, backbone: Backbone, encoded: Encoded, session: Session | None, cached: bool) -> tuple[RollingCache, Cached | Whole]:
@@ -291,6 +291,7 @@ class StreamedChunks(Coupling):
         else:
             backbone(self._since(encoded), self._newest, sigma={}, cache=cache, **encoded.words)
             newer, cache = cache, session.cache
+            cache.forget(self._imagined)  # of a call that was broken off
             length = self.config.horizon / self.config.chunks
             cache.append(newer, by=self.config.history_stride / length, keep={s.name: s.length for s in self._memory.streams})
         if session is not None:
