@@ -26,6 +26,7 @@ from foreact.contract.context import Context, Window, fake_context, fake_window
 from foreact.contract.specs import ActionSpec, Calibration, CameraSpec, ObservationSpec, StateSpec
 from foreact.couplings import (
     ActionExpert,
+    ConditionedRollout,
     Denoised,
     FutureTokens,
     InverseDynamics,
@@ -42,6 +43,7 @@ from foreact.nets.token_diffusion import TokenDiffusion
 from foreact.nets.video_autoencoder import WanAutoencoder
 from foreact.nets.vision_language import VisionLanguage
 from foreact.regimes import Chunked, Interactive, OpenLoop, SingleStep
+from foreact.selection import BestFirstTree, CrossEntropy, PathIntegral
 from foreact.substrates import (
     AutoencoderLatents,
     ContactMap,
@@ -133,6 +135,12 @@ COUPLINGS = {
         head=InverseDynamics.Config(width=16, hidden=24, channels=4)),
     "StreamedChunks": StreamedChunks.Config(horizon=8, future_offsets=(4, 8), history=3, history_stride=3, past_actions=6, steps=3,
                                             action_steps=3),
+    "ConditionedRollout": ConditionedRollout.Config(horizon=8, future_offsets=(4, 8), steps_per_token=2,
+                                                    planner=PathIntegral.Config(candidates=6)),
+    "ConditionedRollout:step-wise": ConditionedRollout.Config(horizon=8, future_offsets=(4, 8), steps_per_token=2, mode="step-wise",
+                                                              planner=BestFirstTree.Config(candidates=3, expansions=2)),
+    "ConditionedRollout:denoised": ConditionedRollout.Config(horizon=8, future_offsets=(4, 8), steps_per_token=2, prediction="denoised",
+                                                             planner=CrossEntropy.Config(candidates=6, elites=3, iterations=2)),
 }
 """A class may come in several variants, told apart by what follows the colon."""
 REGIMES = {"Chunked": Chunked.Config(replan=3), "OpenLoop": OpenLoop.Config(), "SingleStep": SingleStep.Config(),
@@ -142,7 +150,9 @@ FITTING = {"FutureTokens": "AlignedDenoiser", "LatentFrames": "DiffusionTransfor
            "PostPredictionHead:denoised": "DiffusionTransformer", "PostPredictionHead:tapped": "DiffusionTransformer",
            "JointAutoregression": "CausalTransformer", "JointAutoregression:drawn": "CausalTransformer",
            "JointAutoregression:regressed": "CausalTransformer", "PostPredictionHead:inverse": "DiffusionTransformer",
-           "StreamedChunks": "MixtureOfTransformers", "PostPredictionHead:pooled": "DiffusionTransformer"}
+           "StreamedChunks": "MixtureOfTransformers", "PostPredictionHead:pooled": "DiffusionTransformer",
+           "ConditionedRollout": "MixtureOfTransformers", "ConditionedRollout:step-wise": "JointEmbeddingPredictor",
+           "ConditionedRollout:denoised": "DiffusionTransformer"}
 CHANCELESS = {"JointAutoregression:regressed"}
 """Couplings that draw nothing, in training or in acting."""
 IN_VIEW = {"PostPredictionHead:inverse"}

@@ -223,6 +223,7 @@ class WorldActionModel(nn.Module, Buildable):
             frame=history[:, -1], history=history, state=states[:, -1], states=states, text=text, text_mask=text_mask,
             raw_state=context.state[:, -1], history_is_pad=context.history_is_pad,
             past_actions=None if past is None else self.action_scaler(past), past_is_pad=context.past_is_pad,
+            bounds=self.action_scaler(states.new_tensor([self.action.low, self.action.high])).expand(context.batch, -1, -1),
             reader=plain if through is None else replace(plain, through=through))
 
     # --- control ------------------------------------------------------------------------------------------------------

@@ -20,9 +20,9 @@ COUPLING = {backbone: coupling for coupling, backbone in reversed(FITTING.items(
 IN_ORDER = {"WanVideo", "CosmosVideo"}
 """Those whose tokens have a place in a sequence or in a video, not a time: only the order of positions matters."""
 PROMISED = {"AlignedDenoiser": ("Joint-embedding", {"denoise", "embed", "taps"}),
-            "MixtureOfTransformers": ("Hybrid", {"denoise", "rolling", "experts", "taps"}),
-            "DiffusionTransformer": ("Diffusion", {"denoise", "rolling", "taps"}),
-            "JointEmbeddingPredictor": ("Joint-embedding", {"deterministic", "taps"}),
+            "MixtureOfTransformers": ("Hybrid", {"denoise", "rolling", "experts", "queries", "taps"}),
+            "DiffusionTransformer": ("Diffusion", {"denoise", "rolling", "queries", "taps"}),
+            "JointEmbeddingPredictor": ("Joint-embedding", {"deterministic", "queries", "taps"}),
             "LanguageTrunk": ("LLM/VLM", {"deterministic", "taps"}), "PretrainedLanguageTrunk": ("LLM/VLM", {"deterministic", "taps"}),
             "WanVideo": ("Diffusion", {"denoise", "taps"}), "CosmosVideo": ("Diffusion", {"denoise", "taps"}),
             "CausalTransformer": ("Autoregressive", {"causal", "taps"})}

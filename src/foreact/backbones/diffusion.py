@@ -20,7 +20,7 @@ class DiffusionTransformer(Backbone):
     """All streams at one width, with the same weights but for their ways in and out."""
 
     family = "Diffusion"
-    provides = frozenset({"denoise", "rolling", "taps"})
+    provides = frozenset({"denoise", "rolling", "queries", "taps"})
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Backbone.Config):

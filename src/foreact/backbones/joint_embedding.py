@@ -35,7 +35,7 @@ class JointEmbeddingPredictor(Backbone):
     """
 
     family = "Joint-embedding"
-    provides = frozenset({"deterministic", "taps"})
+    provides = frozenset({"deterministic", "queries", "taps"})
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Backbone.Config):

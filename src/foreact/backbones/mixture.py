@@ -21,7 +21,7 @@ class MixtureOfTransformers(Backbone):
     """Each stream in the expert that the layout names, each stream conditioned on its own noise level."""
 
     family = "Hybrid"
-    provides = frozenset({"denoise", "rolling", "experts", "taps"})
+    provides = frozenset({"denoise", "rolling", "experts", "queries", "taps"})
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Backbone.Config):

@@ -138,6 +138,7 @@ class Backbone(nn.Module, Buildable, ABC):
     family: ClassVar[Literal["Diffusion", "Autoregressive", "Joint-embedding", "Hybrid", "LLM/VLM"]]
     provides: ClassVar[frozenset[str]]
     """What couplings may rely on: "denoise" (conditioned on a noise level), "deterministic", "causal" (a cache over time),
+    "queries" (a stream with `query` is asked for by learnt tokens, in one pass; its cache can be repeated over candidates),
     "rolling" (a `RollingCache`), "experts" (several widths), "taps", "embed" (queries
     that leave a prediction on the way)."""
 

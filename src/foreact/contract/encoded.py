@@ -90,6 +90,7 @@ class Encoded:
 
     frame: the present in the view; history: the frames up to it, oldest first (the last is `frame`). state: normalised, states:
     over the history. past_actions: executed before the present, newest last. raw_state: the present in the robot's units.
+    bounds: the lowest and the highest action that the robot accepts, in the model's units.
     In training only: future, s by stream name at the coupling's offsets; actions, what the demonstrator chose; executed, what
     was carried out (the same but where noise was added); value, the return from here; has_action, False for rows of video
     without actions. Pads mark entries before the start or past the end of the episode, which no loss may count.
@@ -105,6 +106,7 @@ class Encoded:
     history_is_pad: Bool[Tensor, "batch past_time"] | None = None
     past_actions: Float[Tensor, "batch past action"] | None = None
     past_is_pad: Bool[Tensor, "batch past"] | None = None
+    bounds: Float[Tensor, "batch 2 action"] | None = None
     future: Mapping[str, Float[Tensor, "batch time _ _"]] = field(default_factory=dict)
     future_state: Float[Tensor, "batch time state"] | None = None
     future_is_pad: Bool[Tensor, "batch time"] | None = None

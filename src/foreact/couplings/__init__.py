@@ -1,6 +1,7 @@
 """Axis 3: how action enters and leaves; with the heads that a post-prediction coupling can have."""
 
 from foreact.couplings.autoregression import JointAutoregression
+from foreact.couplings.conditioned_rollout import ConditionedRollout
 from foreact.couplings.future_tokens import FutureTokens
 from foreact.couplings.imagination import Denoised, OnePass
 from foreact.couplings.joint import JointGeneration
@@ -10,5 +11,5 @@ from foreact.couplings.streamed_chunks import StreamedChunks
 from foreact.nets.action_expert import ActionExpert
 from foreact.nets.inverse_dynamics import InverseDynamics
 
-__all__ = ["ActionExpert", "Denoised", "FutureTokens", "InverseDynamics", "JointAutoregression", "JointGeneration", "LatentFrames",
-           "OnePass", "PostPredictionHead", "StreamedChunks"]
+__all__ = ["ActionExpert", "ConditionedRollout", "Denoised", "FutureTokens", "InverseDynamics", "JointAutoregression", "JointGeneration",
+           "LatentFrames", "OnePass", "PostPredictionHead", "StreamedChunks"]

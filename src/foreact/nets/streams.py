@@ -47,6 +47,13 @@ class KeyValueCache(RollingCache):
                 first = max(self.layers[name][0][0].shape[2] - count, 0)
                 self.layers[name] = [(k[:, :, first:], v[:, :, first:]) for k, v in self.layers[name]]
 
+    def repeated(self, count: int) -> KeyValueCache:
+        """A copy in which every batch element stands `count` times in a row, for that many candidates of its."""
+        copy = KeyValueCache()
+        copy.layers = {name: [(k.repeat_interleave(count, dim=0), v.repeat_interleave(count, dim=0)) for k, v in layers]
+                       for name, layers in self.layers.items()}
+        return copy
+
 
 def _turned(keys: Float[Tensor, "B H N D"], time: float) -> Float[Tensor, "B H N D"]:
     """Keys moved by `time` along the clock."""
