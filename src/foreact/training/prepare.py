@@ -74,6 +74,8 @@ def prepare(model: WorldActionModel, run: Run, material: Material, *, substrate_
         return {}
     settings, found = run.training.substrate, {}
     for name, substrate in model.substrates.items():
+        if not substrate.per_frame and not run.model.coupling.future_offsets:
+            continue  # nothing is predicted, so nothing is measured from the present
         batches = _scenes(model, run, material, substrate, rows, settings.batch_size)
         measured = substrate.fit(batches, steps=settings.steps, seed=derived_seed(run.training.seed, _FRAMES))
         if measured:
