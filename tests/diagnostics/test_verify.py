@@ -53,6 +53,8 @@ def test_a_joint_model_is_what_it_says():
     ("JointGeneration", ("Pixel (latent)", "Hybrid", "Joint generation")),
     ("PostPredictionHead:denoised", ("Pixel (latent)", "Diffusion", "Post-prediction head")),
     ("PostPredictionHead:tapped", ("Feature (tap)", "Diffusion", "Post-prediction head")),
+    ("ConditionedRollout", ("Pixel (latent)", "Hybrid", "Cond. rollout")),
+    ("ConditionedRollout:denoised", ("Pixel (latent)", "Diffusion", "Cond. rollout")),
     ("JointAutoregression:regressed", ("Pixel (latent)", "Autoregressive", "Joint generation")),
     ("JointAutoregression:drawn", ("Pixel (latent)", "Autoregressive", "Joint generation")),
 ])
@@ -99,6 +101,14 @@ def test_a_future_that_answers_to_the_action_is_found():
     assert check(found, "interactability").holds is True
     curve = check(found, "interactability").figures["response by share of the change"]
     assert curve["0.0"] == 0.0 < curve["0.25"] < curve["1.0"]
+
+
+@pytest.mark.parametrize(("coupling", "backbone"), [("ConditionedRollout", "Hybrid"), ("ConditionedRollout:denoised", "Diffusion")])
+def test_a_rollout_is_what_it_says_and_answers_to_the_action(coupling, backbone):
+    found = verdict(alive(config(coupling)), CARD | {"coupling": "Cond. rollout", "backbone": backbone})
+    assert failed(found) == set()
+    assert check(found, "interactability").holds is True
+    assert check(found, "gate").holds is True
 
 
 # --- what must fail ---------------------------------------------------------------------------------------------------------

@@ -60,6 +60,7 @@ class ConditionedRollout(Coupling):
         planner: Planner.Config = field(default_factory=PathIntegral.Config)
         steps_per_token: int = 4
         steps: int = 3
+        shift: float = 1.0
         future_weight: float = 1.0
         action_weight: float = 1.0
 
@@ -146,7 +147,7 @@ class ConditionedRollout(Coupling):
             inputs |= {"action": self._packed(encoded.executed.masked_fill(encoded.action_is_pad[..., None], 0.0))}
             inputs |= self._asked([n for p in self.parts for n in (p, f"{p}_goal")], encoded.batch, encoded) | self._fed(clean)
         if clean and self.config.prediction == "denoised":
-            level = draw_sigma(encoded.batch, generator).to(encoded.frame.device)
+            level = draw_sigma(encoded.batch, generator, shift=self.config.shift).to(encoded.frame.device)
             inputs |= {n: interpolate(x, torch.randn(x.shape, generator=generator).to(x), level) for n, x in clean.items()}
             sigma = dict.fromkeys(clean, level)
         predicted = backbone(inputs, self._only(inputs), sigma=sigma, **encoded.words)
@@ -280,7 +281,7 @@ class Imaginer:
             return {n: to_velocity("sample", found[n], x[n], level) for n in x}
 
         start = {n: x.repeat_interleave(count, dim=0) for n, x in self._noise.items()}
-        return integrate(velocity, start, sigmas(coupling.config.steps))
+        return integrate(velocity, start, sigmas(coupling.config.steps, shift=coupling.config.shift))
 
     def _whole(self, name: str, x: Float[Tensor, "*lead batch _ _"]) -> Float[Tensor, "*lead batch time _ _"]:
         """Frames with what they are measured from added."""
