@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from foreact.contract.context import Candidates
+from foreact.selection.best_of import best_of, of_the_chosen
 
-__all__ = ["Box", "Score", "Selection", "evidence", "perturbed", "stretched", "take_best"]
+__all__ = ["Box", "Score", "Selection", "perturbed", "stretched", "take_best", "take_last"]
 
 Score = Callable[[Float[Tensor, "B N H A"]], Float[Tensor, "B N"]]
 """Higher is better."""
@@ -62,10 +63,14 @@ def perturbed(nominal: Float[Tensor, "B H A"], noise: Float[Tensor, "B N K A"], 
 
 def take_best(actions: Float[Tensor, "B N H A"], scores: Float[Tensor, "B N"]) -> Selection:
     """The candidate of the highest score; the first of equals."""
-    return evidence(actions, scores, scores.argmax(dim=1))
+    return _selected(best_of(actions, scores))
 
 
-def evidence(actions: Float[Tensor, "B N H A"], scores: Float[Tensor, "B N"], chosen: Tensor) -> Selection:
-    """A selection of candidate number `chosen` of each episode."""
-    picked = actions[torch.arange(len(actions), device=actions.device), chosen]
-    return Selection(actions=picked, candidates=Candidates(actions=actions, scores=scores, chosen=chosen))
+def take_last(actions: Float[Tensor, "B N H A"], scores: Float[Tensor, "B N"]) -> Selection:
+    """The last candidate, whatever its score: what a search has come to."""
+    last = torch.full((len(scores),), scores.shape[1] - 1, device=scores.device)
+    return _selected(Candidates(actions=actions, scores=scores, chosen=last))
+
+
+def _selected(candidates: Candidates) -> Selection:
+    return Selection(actions=of_the_chosen({"actions": candidates.actions}, candidates.chosen)["actions"], candidates=candidates)

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foreact.selection.candidates import Box, Score, Selection, evidence, perturbed
+from foreact.selection.candidates import Box, Score, Selection, perturbed, take_last
 
 __all__ = ["path_integral", "weights"]
 
@@ -41,5 +41,4 @@ def path_integral(score: Score, nominal: Float[Tensor, "B H A"], draw: Callable[
         scores.append(found)
     # a weighted mean of points in the box lies in it but for rounding
     last = box.clip(mean[:, None])
-    actions, total = torch.cat([*seen, last], dim=1), torch.cat([*scores, score(last)], dim=1)
-    return evidence(actions, total, total.new_full((len(total),), total.shape[1] - 1, dtype=torch.long))
+    return take_last(torch.cat([*seen, last], dim=1), torch.cat([*scores, score(last)], dim=1))
