@@ -41,10 +41,10 @@ def modes_of(body: str, count: int = 4) -> Modes:
 
 
 def log_mel(samples: NDArray[np.float64], rate: int, bands: int) -> NDArray[np.float32]:
-    """(..., samples) -> (..., bands): log of FLOOR plus the energy under triangles evenly spaced in mel, after a Hann window.
+    """(..., samples) -> (..., bands): log of FLOOR plus the mean power under triangles evenly spaced in mel, after a Hann window.
 
     mel(f) = 2595 log10(1 + f/700) (O'Shaughnessy, 1987), from 100 Hz to half of `rate`. The window's energy is divided out, so
-    a steady sine of amplitude 1 has an energy of about 0.25 times the samples in the frame, spread over its bands.
+    white noise of unit variance has a power of about 1 in every band.
     """
     length = samples.shape[-1]
     window = np.hanning(length + 1)[:-1]  # periodic
