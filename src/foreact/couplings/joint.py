@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Literal
 
 import torch
@@ -224,9 +225,9 @@ class JointGeneration(Coupling):
         layout = self._only(set(self.layout.names) - set(left_out))
         start = {n: noise(n, (self.layout[n].length, self.layout[n].channels)) for n in names} | self._clean(encoded, given)
         fixed = {"frame": encoded.frame, "state": encoded.state[:, None]}
-        cache = backbone.new_cache() if cached else None
-        if cache is not None and layout.rounds()[0] == ("frame",):
-            backbone({"frame": encoded.frame}, layout, sigma={}, cache=cache, **encoded.words)
+        cache, kept = backbone.new_cache() if cached else None, _kept(layout)
+        if cache is not None and kept:
+            backbone({name: fixed[name] for name in kept}, layout, sigma={}, cache=cache, **encoded.words)
 
         def velocity(x: State, sigma: Levels) -> dict[str, Tensor]:
             level = {name: s.expand(encoded.batch).to(encoded.frame) for name, s in sigma.items()}
@@ -257,15 +258,19 @@ class JointGeneration(Coupling):
                  words: dict[str, Tensor], cache: Cache | None) -> dict[str, Tensor]:
         if cache is None:
             return backbone(fixed | x, layout, sigma=level, **words)
-        rounds = layout.rounds()
-        kept = ("frame",) if rounds[0] == ("frame",) else ()
+        kept = _kept(layout)
         cache.forget(n for n in layout.names if n not in kept)
         predicted = {}
-        for streams in rounds:
-            if streams != kept:
+        for streams in layout.rounds():
+            if not set(streams) <= set(kept):
                 predicted |= backbone({n: x[n] if n in x else fixed[n] for n in streams}, layout,
                                       sigma={n: level[n] for n in streams if n in level}, cache=cache, **words)
         return predicted
+
+
+def _kept(layout: Layout) -> tuple[str, ...]:
+    """Streams that nothing noised reaches: their keys and values hold for all steps."""
+    return tuple(n for streams in takewhile(lambda r: all(layout[n].target is None for n in r), layout.rounds()) for n in streams)
 
 
 def _places(form: SubstrateForm, view: SubstrateForm) -> tuple[Position, ...]:

@@ -51,7 +51,7 @@ class LatentFrames(Coupling):
         policy_share, world_model_share: of the samples; the rest are value samples.
         video_space: future frames, or their changes from the present.
         candidates: how many plans are made, of which the best by value is taken. scored_by: the value that was denoised with the
-            plan, or one denoised anew, given plan and imagined future.
+            plan, or one denoised anew in `value_steps`, given plan and imagined future; one step gives its mean.
         """
 
         horizon: int = 16
@@ -71,12 +71,14 @@ class LatentFrames(Coupling):
         solver: Solver = "euler"
         candidates: int = 4
         scored_by: Literal["plan", "value"] = "value"
+        value_steps: int = 1
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            if self.steps < 1 or self.horizon < 1 or self.candidates < 1:
+            if min(self.steps, self.horizon, self.candidates, self.value_steps) < 1:
                 raise ConfigError("horizon, steps and candidates must be at least 1", where="model.coupling",
-                                  found=f"horizon = {self.horizon}, steps = {self.steps}, candidates = {self.candidates}")
+                                  found=f"horizon = {self.horizon}, steps = {self.steps}, candidates = {self.candidates}, "
+                                        f"value_steps = {self.value_steps}")
             if self.policy_share <= 0 or self.world_model_share < 0 or self.policy_share + self.world_model_share > 1:
                 raise ConfigError("shares are of the whole, and some samples teach the policy", where="model.coupling.policy_share",
                                   found=f"policy_share = {self.policy_share}, world_model_share = {self.world_model_share}",
@@ -176,14 +178,14 @@ class LatentFrames(Coupling):
         count = self.config.candidates
         start = noise("sequence", (count, *self.sequence.shape)).flatten(0, 1)
         known = self.sequence.compose({"state": encoded.state}, {}, None).repeat_interleave(count, dim=0)
-        end = self._denoise(backbone, encoded, start, known, ("state",), count)
+        end = self._denoise(backbone, encoded, start, known, ("state",), count, self.config.steps)
         actions = read(end[:, self.sequence.slice("action")], self._actions).unflatten(0, (-1, count))
         actions = actions.unflatten(-1, (self.config.horizon, -1))
         if not self.futures:
             return Proposal(actions=actions[:, 0])
         if self.config.scored_by == "value":
             anew = noise("value", (count, *self.sequence.shape)).flatten(0, 1)
-            end = self._denoise(backbone, encoded, anew, end, self._given()[2], count)
+            end = self._denoise(backbone, encoded, anew, end, self._given()[2], count, self.config.value_steps)
         scores = (read(end[:, self.sequence.slice("value")], 1).view(-1, count) + 1) / 2
         candidates = best_of(actions, scores)
         futures = {n: x.unflatten(0, (-1, count)) for n, x in self._futures(end, encoded, count).items()}
@@ -195,7 +197,7 @@ class LatentFrames(Coupling):
         if not self.futures:
             return {}
         known = self.sequence.compose({"state": encoded.state, "action": actions.flatten(1)}, {}, None)
-        end = self._denoise(backbone, encoded, noise("sequence", self.sequence.shape), known, self._given()[1], 1)
+        end = self._denoise(backbone, encoded, noise("sequence", self.sequence.shape), known, self._given()[1], 1, self.config.steps)
         return self._futures(end, encoded, 1)
 
     @property
@@ -206,7 +208,8 @@ class LatentFrames(Coupling):
         frame = encoded.frame.repeat_interleave(count, dim=0)
         return {name: self.sequence.future(name, sequence, frame) for name in self.futures}
 
-    def _denoise(self, backbone: Backbone, encoded: Encoded, start: Tensor, known: Tensor, given: Collection[str], count: int) -> Tensor:
+    def _denoise(self, backbone: Backbone, encoded: Encoded, start: Tensor, known: Tensor, given: Collection[str], count: int,
+                 steps: int) -> Tensor:
         """The sequence denoised around what is given; `count` rows for each element of the batch, one after another."""
         frame = encoded.frame.repeat_interleave(count, dim=0)
         words = {name: x.repeat_interleave(count, dim=0) for name, x in encoded.words.items()}
@@ -223,7 +226,7 @@ class LatentFrames(Coupling):
             return {"sequence": to_velocity(self.config.target, predicted, value, level) * ~fixed[..., None]}
 
         x = torch.where(fixed[..., None], known, start)
-        levels = sigmas(self.config.steps, shift=self.config.shift)
+        levels = sigmas(steps, shift=self.config.shift)
         return integrate(velocity, {"sequence": x}, levels, solver=self.config.solver)["sequence"]
 
     def _read(self, value: Tensor, level: Tensor, encoded: Encoded, count: int) -> Tensor:
