@@ -21,7 +21,7 @@ EVERY = names()
 SIZED_RECIPES = [(name, size) for name in EVERY for size in recipe(name).sizes]
 LABEL_FREE = {"avdc"}
 """Recipes that learn from no action: what they act by is worked out from the picture."""
-SIZED = replace(ACTION, names=("x", "y", "z", "gripper"), low=(-1.0,) * 4, high=(1.0,) * 4)
+SIZED = replace(ACTION, names=("x", "y", "z", "gripper"), low=(-1.0,) * 4, high=(1.0,) * 4, unit_metres=0.01)
 
 
 def seen_by(run):

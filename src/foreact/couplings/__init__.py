@@ -10,6 +10,7 @@ from foreact.couplings.post_head import PostPredictionHead
 from foreact.couplings.streamed_chunks import StreamedChunks
 from foreact.nets.action_expert import ActionExpert
 from foreact.nets.inverse_dynamics import InverseDynamics
+from foreact.nets.rigid_motion import RigidMotion
 
 __all__ = ["ActionExpert", "ConditionedRollout", "Denoised", "FutureTokens", "InverseDynamics", "JointAutoregression", "JointGeneration",
-           "LatentFrames", "OnePass", "PostPredictionHead", "StreamedChunks"]
+           "LatentFrames", "OnePass", "PostPredictionHead", "RigidMotion", "StreamedChunks"]
