@@ -39,7 +39,7 @@ CARD = Card(
         "The present image is seen but sees only itself, so that it is computed once for all steps.",
         "Each camera's picture is a part of one frame; Cosmos Policy gives each camera a latent frame.",
         "At size tiny a written frame has 8 tokens, the future image is predicted as its change from the present, as a clean sample, "
-        "and 4 plans compete.",
+        "and 3 plans compete.",
     ),
     bibtex="@article{kim2026cosmospolicy,\n"
            "  title   = {Cosmos Policy: Fine-Tuning Video Models for Visuomotor Control and Planning},\n"
@@ -54,7 +54,7 @@ def tiny() -> Run:
     """Two CPU cores, 64 px, minutes."""
     return presets.tiny("cosmos-policy", WorldActionModel.Config(
         substrate=presets.SMALL_LATENTS, backbone=presets.SMALL_DIT,
-        coupling=LatentFrames.Config(horizon=16, future_offsets=(16,), written_tokens=8, video_space="changes"),
+        coupling=LatentFrames.Config(horizon=16, future_offsets=(16,), written_tokens=8, video_space="changes", candidates=3),
         regime=Chunked.Config(replan=8), text=presets.SMALL_WORDS))
 
 
