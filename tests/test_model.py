@@ -40,6 +40,10 @@ def test_every_combination_that_fits_trains_and_plans(coupling, substrate, regim
     if coupling in IN_VIEW and not type(SUBSTRATES[substrate]).owner.per_frame:
         pytest.skip("these do not fit")
     c = config(coupling, substrate, regime)
+    if type(c.regime).owner.persistent and not type(c.coupling).owner.persistent:
+        with pytest.raises(MisfitError, match="carries a memory from call to call"):
+            build(c)
+        return
     if coupling in IN_VIEW and not type(c.substrate).owner.per_frame:
         with pytest.raises(MisfitError, match="the space of the present"):
             build(c)
