@@ -41,7 +41,7 @@ Ablated = Callable[[], tuple[WorldActionModel, WorldActionModel]]
 class Interventions:
     """How much evidence: windows come from the caller; `draws` noises for each."""
 
-    draws: int = 4
+    draws: int = 8
 
 
 def gate(model: WorldActionModel, window: Window, trace: Trace, *, settings: Interventions, ablated: Ablated | None) -> Check:
