@@ -37,6 +37,7 @@ CARD = Card(
         "in space, then in time.",
         "The policy denoises by flow matching with the clean chunk as target, in place of a diffusion transformer under EDM.",
         "The policy is told the robot's state.",
+        "At size tiny the video model goes on learning while the policy learns from its states, detached; VPP freezes it by then.",
         "Instructions are hashed words with a learnt table in place of CLIP.",
         "At size tiny the video is the clean change from the present.",
     ),
@@ -58,7 +59,7 @@ def tiny() -> Run:
             head=ActionExpert.Config(sees_present=False, resampler=Resampler.Config(tokens=16)),
             imagination=Denoised.Config(target="sample", space="changes", steps=4, stop_after=1)),
         regime=SingleStep.Config(),
-        text=presets.SMALL_WORDS), video_steps=300, joint_steps=900, apart=True)
+        text=presets.SMALL_WORDS), video_steps=100, joint_steps=900)
 
 
 def paper() -> Run:
