@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from foreact.contract.axes import Memory, Regime
-from foreact.contract.errors import MisfitError
+from foreact.regimes.chunked import Chunked
 
 __all__ = ["Interactive"]
 
@@ -16,7 +16,8 @@ __all__ = ["Interactive"]
 class Interactive(Regime):
     """A new plan every `replan` steps, from one session for each episode: the coupling's memory M(t) is kept from call to call.
 
-    What was imagined for the executed steps gives way to what was seen and done. M(t) is bounded by the coupling.
+    Executed as `Chunked` does. What was imagined for the executed steps gives way to what was seen and done. M(t) is bounded by
+    the coupling.
     """
 
     name = "Interactive"
@@ -27,25 +28,20 @@ class Interactive(Regime):
         replan: int = 8
 
         def check(self, horizon: int) -> None:
-            if not 1 <= self.replan <= horizon:
-                raise MisfitError("the replan period does not fit the action chunk", where="model.regime.replan",
-                                  found=f"replan = {self.replan}, model.coupling.horizon = {horizon}", accepted=f"1 to {horizon}",
-                                  next_step="lower model.regime.replan or raise model.coupling.horizon")
+            Chunked.Config(replan=self.replan).check(horizon)
 
         def period(self) -> int | None:
             return self.replan
 
     def __init__(self, config: Config, horizon: int) -> None:
         config.check(horizon)
-        self.config = config
+        self.config, self._chunks = config, Chunked.Config(replan=config.replan).build(horizon)
 
     def due(self, memory: Memory) -> bool:
-        return not memory.queue
+        return self._chunks.due(memory)
 
     def receive(self, memory: Memory, actions: Float[np.ndarray, "horizon action"]) -> None:
-        memory.queue = list(actions[: self.config.replan])
-        memory.calls, memory.since_call = memory.calls + 1, 0
+        self._chunks.receive(memory, actions)
 
     def act(self, memory: Memory) -> Float[np.ndarray, " action"]:
-        memory.steps, memory.since_call = memory.steps + 1, memory.since_call + 1
-        return memory.queue.pop(0)
+        return self._chunks.act(memory)

@@ -24,6 +24,7 @@ from foreact.contract.errors import MisfitError, TrainingError
 from foreact.contract.progress import meter
 from foreact.contract.specs import ObservationSpec
 from foreact.nets.blocks import PlainBlock
+from foreact.nets.patches import patch_grid
 
 __all__ = ["DiscreteTokens"]
 
@@ -52,19 +53,11 @@ class DiscreteTokens(Substrate):
         learning_rate: float = 1e-3
 
         def form(self, observation: ObservationSpec) -> SubstrateForm:
-            sizes = {(camera.height, camera.width) for camera in observation.cameras}
-            bad = [s for s in sizes if s[0] % self.patch or s[1] % self.patch]
-            if len(sizes) != 1 or bad:
-                raise MisfitError("cameras and substrate do not fit", where="model.substrate.patch",
-                                  found=f"images of {sorted(sizes)}, words for {self.patch} x {self.patch} pixels",
-                                  accepted=f"cameras of one size, divisible by {self.patch}",
-                                  next_step="resize the images with windows.image_size, or change model.substrate.patch")
+            grid = patch_grid(observation, self.patch)
             if self.components > 3 * self.patch**2 or self.codes < 2:
                 raise MisfitError("a codebook has two words or more, compared on numbers that a patch has", where="model.substrate",
                                   found=f"codes = {self.codes}, components = {self.components}",
                                   accepted=f"codes of 2 or more, components up to {3 * self.patch**2}")
-            (height, width), = sizes
-            grid = (len(observation.cameras), height // self.patch, width // self.patch)
             return SubstrateForm(grid=grid, channels=self.codes, discrete=True)
 
         def needs(self, observation: ObservationSpec) -> tuple[str, ...]:

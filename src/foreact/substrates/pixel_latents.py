@@ -26,6 +26,7 @@ from foreact.contract.errors import MisfitError, TrainingError
 from foreact.contract.progress import meter
 from foreact.contract.specs import ObservationSpec
 from foreact.nets.blocks import PlainBlock
+from foreact.nets.patches import patch_grid
 from foreact.substrates.pixel_decodable import PixelDecodable
 
 __all__ = ["PixelLatents"]
@@ -71,18 +72,11 @@ class PixelLatents(PixelDecodable):
         learning_rate: float = 1e-3
 
         def form(self, observation: ObservationSpec) -> SubstrateForm:
-            sizes = {(camera.height, camera.width) for camera in observation.cameras}
-            bad = [s for s in sizes if s[0] % self.patch or s[1] % self.patch]
-            if len(sizes) != 1 or bad:
-                raise MisfitError("cameras and substrate do not fit", where="model.substrate.patch",
-                                  found=f"images of {sorted(sizes)}, tokens of {self.patch} x {self.patch} pixels",
-                                  accepted=f"cameras of one size, divisible by {self.patch}",
-                                  next_step="resize the images with windows.image_size, or change model.substrate.patch")
+            grid = patch_grid(observation, self.patch)
             if self.channels > 3 * self.patch**2:
                 raise MisfitError("more channels than a patch has numbers", where="model.substrate.channels",
                                   found=self.channels, accepted=f"at most {3 * self.patch**2}")
-            (height, width), = sizes
-            return SubstrateForm(grid=(len(observation.cameras), height // self.patch, width // self.patch), channels=self.channels)
+            return SubstrateForm(grid=grid, channels=self.channels)
 
         def needs(self, observation: ObservationSpec) -> tuple[str, ...]:
             return ()
