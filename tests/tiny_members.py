@@ -175,8 +175,9 @@ def config(coupling: str, substrate: str = "PixelLatents", regime: str = "Chunke
     made, period = COUPLINGS[coupling], REGIMES[regime].period()
     if made.history > 1:
         between = made.past_actions == (made.history - 1) * made.history_stride  # all actions between the frames of the history
-        made = replace(made, history_stride=period) if period else replace(made, history=1)
-        made = replace(made, past_actions=(made.history - 1) * made.history_stride) if between else made
+        kept, stride = (made.history, period) if period else (1, made.history_stride)
+        past = (kept - 1) * stride if between else made.past_actions
+        made = replace(made, history=kept, history_stride=stride, past_actions=past)
     return WorldActionModel.Config(
         substrate=chosen, view=None if type(chosen).owner.per_frame else SUBSTRATES["PixelLatents"], backbone=BACKBONES[FITTING[coupling]],
         coupling=made, regime=REGIMES[regime], text=HashedWords.Config(width=8, buckets=32, words=8))

@@ -67,15 +67,15 @@ def _show(options: argparse.Namespace, settings: list[str]) -> Result:
     observation = ObservationSpec(
         cameras=tuple(CameraSpec(name=f"camera_{i}", height=height, width=width) for i in range(options.cameras)),
         state=StateSpec(names=tuple(f"state_{i}" for i in range(options.state)), units=("1",) * options.state), rate_hz=20.0)
+    action = ActionSpec(names=entries, low=(-1.0,) * options.action, high=(1.0,) * options.action, rate_hz=20.0, reference="delta",
+                        frame="base")
     if (options.cameras, options.state, options.action) == (2, 4, 4):  # the default: what Meta-World shows, calibration and names included
         from dataclasses import replace
 
         from foreact.envs.metaworld import MetaWorld
 
-        shown, _ = MetaWorld.describe(MetaWorld.Config(task="door-open"))
+        shown, action = MetaWorld.describe(MetaWorld.Config(task="door-open"))
         observation = replace(shown, cameras=tuple(replace(camera, height=height, width=width) for camera in shown.cameras))
-    action = ActionSpec(names=entries, low=(-1.0,) * options.action, high=(1.0,) * options.action, rate_hz=20.0, reference="delta",
-                        frame="base")
     counts = parameters(run.model, observation, action)
     card = found.card
     data = {
