@@ -75,3 +75,13 @@ def test_a_layout_refuses_streams_that_it_does_not_have():
         Layout(streams=(stream("video", 0),), sees={"video": (Sight("vidoe"),)})
     with pytest.raises(MisfitError):
         Layout(streams=(stream("video", 0), stream("video", 1)))
+
+
+def test_some_streams_alone_keep_their_tokens_and_see_what_is_left():
+    layout = Layout(streams=(stream("context", 0, 0), stream("video", 1, 2), stream("action", 1)),
+                    sees={"context": (Sight("context"),), "video": (Sight("context"), Sight("video")),
+                          "action": (Sight("video"), Sight("context"))})
+    part = layout.only({"action", "context", "elsewhere"})
+    assert part.names == ("context", "action")
+    assert part.streams == (layout["context"], layout["action"])
+    assert part.sees == {"context": (Sight("context"),), "action": (Sight("context"),)}

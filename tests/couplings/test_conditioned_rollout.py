@@ -134,7 +134,7 @@ def test_the_cache_changes_nothing_but_the_cost():
     c = model.coupling
     with torch.no_grad():
         inputs = c._given(e) | {"action": c._packed(e.executed)} | c._asked(["video"], 4, e)
-        whole = model.backbone(inputs, c._only(inputs), sigma={}, **e.words)["video"].unflatten(1, (2, -1)) + e.frame[:, None]
+        whole = model.backbone(inputs, c.layout.only(inputs), sigma={}, **e.words)["video"].unflatten(1, (2, -1)) + e.frame[:, None]
     assert torch.allclose(whole, respond(model, e, e.executed), atol=1e-5)
 
 

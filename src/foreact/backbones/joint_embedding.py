@@ -19,8 +19,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from foreact.contract.axes import Backbone, Cache, Tap
-from foreact.contract.errors import MisfitError
 from foreact.contract.layout import Layout
+from foreact.nets.blocks import require_even_heads
 from foreact.nets.query_streams import require_noiseless
 from foreact.nets.stream_block import StreamBlock
 from foreact.nets.streams import KeyValueCache, Rotations, look
@@ -45,9 +45,7 @@ class JointEmbeddingPredictor(Backbone):
         expansion: int = 4
 
         def __post_init__(self) -> None:
-            if self.width % self.heads or (self.width // self.heads) % 2:
-                raise MisfitError("the width does not divide into heads of even size", where="model.backbone.heads",
-                                  found=f"width = {self.width}, heads = {self.heads}", accepted="width / heads even")
+            require_even_heads(self.width, self.heads)
 
         def hidden(self, expert: str) -> int:
             return self.width

@@ -22,10 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from foreact.contract.axes import Backbone, Cache, Tap
-from foreact.contract.errors import MisfitError
 from foreact.contract.layout import Layout
 from foreact.flow.rotary import rotate
-from foreact.nets.blocks import attend, join_heads, split_heads, unit
+from foreact.nets.blocks import attend, join_heads, require_even_heads, split_heads, unit
 from foreact.nets.query_streams import QueryStreams, require_noiseless
 from foreact.nets.sequence import places, sight
 from foreact.nets.streams import KeyValueCache, Rotations
@@ -83,9 +82,7 @@ class LanguageTrunk(Backbone):
         attention: Literal["prefix", "causal"] = "prefix"
 
         def __post_init__(self) -> None:
-            if self.width % self.heads or (self.width // self.heads) % 2:
-                raise MisfitError("the width does not divide into heads of even size", where="model.backbone.heads",
-                                  found=f"width = {self.width}, heads = {self.heads}", accepted="width / heads even")
+            require_even_heads(self.width, self.heads)
 
         def hidden(self, expert: str) -> int:
             return self.width

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foreact.cli.parsing import Parser, choice
 from foreact.cli.result import Result
 from foreact.contract.errors import ConfigError
+
+if TYPE_CHECKING:
+    from foreact.contract.specs import ActionSpec, ObservationSpec
 
 __all__ = ["KEYS", "SETTINGS", "TEXT", "add_options", "main"]
 
@@ -56,26 +59,13 @@ def _list() -> Result:
 
 def _show(options: argparse.Namespace, settings: list[str]) -> Result:
     from foreact.contract.config import apply_overrides, encode, leaves
-    from foreact.contract.specs import ActionSpec, CameraSpec, ObservationSpec, StateSpec
     from foreact.recipes import catalogue
     from foreact.recipes.recipe import parameters
 
     found = catalogue.recipe(options.name)
     run = apply_overrides(found.run(options.size), settings)
     height, width = run.windows.image_size or (64, 64)
-    entries = tuple(f"entry_{i}" for i in range(options.action))
-    observation = ObservationSpec(
-        cameras=tuple(CameraSpec(name=f"camera_{i}", height=height, width=width) for i in range(options.cameras)),
-        state=StateSpec(names=tuple(f"state_{i}" for i in range(options.state)), units=("1",) * options.state), rate_hz=20.0)
-    action = ActionSpec(names=entries, low=(-1.0,) * options.action, high=(1.0,) * options.action, rate_hz=20.0, reference="delta",
-                        frame="base")
-    if (options.cameras, options.state, options.action) == (2, 4, 4):  # the default: what Meta-World shows, calibration and names included
-        from dataclasses import replace
-
-        from foreact.envs.metaworld import MetaWorld
-
-        shown, action = MetaWorld.describe(MetaWorld.Config(task="door-open"))
-        observation = replace(shown, cameras=tuple(replace(camera, height=height, width=width) for camera in shown.cameras))
+    observation, action = _seen(options, height, width)
     counts = parameters(run.model, observation, action)
     card = found.card
     data = {
@@ -86,6 +76,24 @@ def _show(options: argparse.Namespace, settings: list[str]) -> Result:
         "config": encode(run), "parameters": sum(counts.values()), "parameters_by_part": counts,
     }
     return Result(data=data, text=_page(data, leaves(run)))
+
+
+def _seen(options: argparse.Namespace, height: int, width: int) -> tuple[ObservationSpec, ActionSpec]:
+    """By default what Meta-World shows and takes, with the calibration and the names that some recipes need; else so many of each."""
+    from dataclasses import replace
+
+    from foreact.contract.specs import ActionSpec, CameraSpec, ObservationSpec, StateSpec
+    from foreact.envs.metaworld import MetaWorld
+
+    observation, action = MetaWorld.describe(MetaWorld.Config(task="door-open"))
+    if (options.cameras, options.state, options.action) == (len(observation.cameras), observation.state.size, action.size):
+        return replace(observation, cameras=tuple(replace(c, height=height, width=width) for c in observation.cameras)), action
+    entries = tuple(f"entry_{i}" for i in range(options.action))
+    observation = ObservationSpec(
+        cameras=tuple(CameraSpec(name=f"camera_{i}", height=height, width=width) for i in range(options.cameras)),
+        state=StateSpec(names=tuple(f"state_{i}" for i in range(options.state)), units=("1",) * options.state), rate_hz=20.0)
+    return observation, ActionSpec(names=entries, low=(-1.0,) * options.action, high=(1.0,) * options.action, rate_hz=20.0,
+                                   reference="delta", frame="base")
 
 
 def _page(data: dict[str, Any], settings: dict[str, Any]) -> str:

@@ -123,6 +123,12 @@ class Encoded:
         return self.state.shape[0]
 
     @property
+    def known_actions(self) -> Bool[Tensor, "batch horizon"]:
+        """The actions that count: inside the episode, and of a row that has them."""
+        inside = ~self.action_is_pad
+        return inside if self.has_action is None else inside & self.has_action[:, None]
+
+    @property
     def words(self) -> dict[str, Tensor]:
         """The instruction as every backbone takes it."""
         return {"text": self.text, "text_mask": self.text_mask}

@@ -120,6 +120,11 @@ class Layout:
         stream = self[name]
         return self.times(name) if stream.clock is None else torch.tensor(stream.clock)
 
+    def only(self, names: Collection[str]) -> Layout:
+        """The layout of these streams alone."""
+        sees = {name: tuple(s for s in sights if s.stream in names) for name, sights in self.sees.items() if name in names}
+        return Layout(streams=tuple(stream for stream in self.streams if stream.name in names), sees=sees)
+
     def within(self, clocks: Mapping[str, Collection[float] | None]) -> Layout:
         """The layout of these streams alone, and of each only the tokens whose clock is among those given (None: all)."""
         kept = {}

@@ -26,6 +26,7 @@ from foreact.contract.axes import Backbone, Cache, Coupling, Session, Tap
 from foreact.contract.encoded import Dimensions, Encoded, Noise, Proposal
 from foreact.contract.errors import ConfigError, MisfitError
 from foreact.contract.layout import Layout, Sight, Stream
+from foreact.flow.masking import masked_mean
 from foreact.nets.resampler import Resampler
 from foreact.nets.token_diffusion import TokenDiffusion
 
@@ -141,8 +142,7 @@ class JointAutoregression(Coupling):
         for name in (*self.parts, *(["action"] if acts else [])):
             clean = encoded.actions if name == "action" else (encoded.future[name] - self._origin(encoded)).flatten(1, 2)
             error = self._error(name, asked[name], clean, generator)
-            keep = self._keep(name, encoded).to(error.dtype)
-            found[name] = self.layout[name].weight * (error * keep).sum() / keep.sum().clamp(min=1)
+            found[name] = self.layout[name].weight * masked_mean(error, self._keep(name, encoded))
         return found
 
     def _forced(self, backbone: Backbone, encoded: Encoded, *, acts: bool) -> dict[str, Tensor]:
@@ -163,7 +163,7 @@ class JointAutoregression(Coupling):
     def _keep(self, name: str, encoded: Encoded) -> Tensor:
         """Tokens that count: those not past the end of the episode, and actions that are known."""
         if name == "action":
-            return ~encoded.action_is_pad if encoded.has_action is None else ~encoded.action_is_pad & encoded.has_action[:, None]
+            return encoded.known_actions
         return (~encoded.future_is_pad).repeat_interleave(self.dimensions.forms[name].tokens, dim=1)
 
     # --- sampling -----------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from torch import Tensor
 from foreact.contract.axes import Backbone, Coupling, Dimensions, Encoded, Noise, Proposal, Session
 from foreact.contract.errors import ConfigError
 from foreact.contract.layout import Layout, Position, Sight, Stream
+from foreact.flow.masking import masked_mean
 from foreact.flow.samplers import Levels, State, integrate
 from foreact.flow.schedules import draw_sigma, sigmas
 from foreact.flow.targets import interpolate, to_velocity
@@ -150,22 +151,21 @@ class ConditionedRollout(Coupling):
             level = draw_sigma(encoded.batch, generator, shift=self.config.shift).to(encoded.frame.device)
             inputs |= {n: interpolate(x, torch.randn(x.shape, generator=generator).to(x), level) for n, x in clean.items()}
             sigma = dict.fromkeys(clean, level)
-        predicted = backbone(inputs, self._only(inputs), sigma=sigma, **encoded.words)
+        predicted = backbone(inputs, self.layout.only(inputs), sigma=sigma, **encoded.words)
         found, known = {}, encoded.has_action
         inside = ~encoded.future_is_pad
         for name, x in clean.items():
             caused = self._error(name, predicted[name], x, inside if known is None else inside & known[:, None])
             found[name] = self.layout[name].weight * (caused + self._error(name, predicted[f"{name}_goal"], x, inside))
         if "proposal" in inputs:
-            keep = ~encoded.action_is_pad if known is None else ~encoded.action_is_pad & known[:, None]
             square = (self._unpacked(predicted["proposal"]) - encoded.actions).square().mean(dim=-1)
-            found["action"] = self.config.action_weight * (square * keep).sum() / keep.sum().clamp(min=1)
+            found["action"] = self.config.action_weight * masked_mean(square, encoded.known_actions)
         return found
 
     def _error(self, name: str, predicted: Tensor, true: Tensor, keep: Tensor) -> Tensor:
         """Mean square over the frames that count."""
         square = (predicted - true).square().unflatten(1, (-1, self.dimensions.forms[name].tokens)).mean(dim=(-2, -1))
-        return (square * keep).sum() / keep.sum().clamp(min=1)
+        return masked_mean(square, keep)
 
     # --- acting -------------------------------------------------------------------------------------------------------
 
@@ -196,11 +196,6 @@ class ConditionedRollout(Coupling):
         """All frames but the last, for what comes after them to see."""
         return {f"{n}_fed": x[:, : self.layout[f"{n}_fed"].length] for n, x in clean.items() if f"{n}_fed" in self.layout}
 
-    def _only(self, names: Collection[str]) -> Layout:
-        """The layout of these streams alone."""
-        kept = tuple(s for s in self.layout.streams if s.name in names)
-        return Layout(streams=kept, sees={s.name: tuple(x for x in self.layout.sees[s.name] if x.stream in names) for s in kept})
-
     def _origin(self, name: str, encoded: Encoded) -> Tensor | float:
         """What a future's values are measured from: the present, where it lives in the same space."""
         return encoded.frame.repeat(1, len(self.config.future_offsets), 1) if name in self.dimensions.in_view else 0.0
@@ -224,7 +219,7 @@ class Imaginer:
         given, goals = coupling._given(encoded), [f"{name}_goal" for name in coupling.parts]
         given |= coupling._asked([*goals, *(["proposal"] if "proposal" in coupling.layout else [])], encoded.batch, encoded)
         self._cache = backbone.new_cache()
-        found = backbone(given, coupling._only(given), sigma={}, cache=self._cache, **encoded.words)
+        found = backbone(given, coupling.layout.only(given), sigma={}, cache=self._cache, **encoded.words)
         self.nominal: Float[Tensor, "batch horizon action"] = (
             coupling._unpacked(found["proposal"]) if "proposal" in found
             else encoded.state.new_zeros(encoded.batch, coupling.config.horizon, coupling.dimensions.action))
@@ -268,7 +263,7 @@ class Imaginer:
             self._repeated[count] = self._cache.repeated(count), words
         cache, words = self._repeated[count]
         coupling = self._coupling
-        layout = coupling._only([n for n in coupling.layout.names if n != "proposal" and not n.endswith("_goal")])
+        layout = coupling.layout.only([n for n in coupling.layout.names if n != "proposal" and not n.endswith("_goal")])
         if coupling.config.prediction == "one-pass":
             asked = coupling._asked(coupling.parts, len(given["action"]), self._encoded)
             cache.forget([*given, *asked])

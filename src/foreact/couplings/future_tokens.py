@@ -19,6 +19,7 @@ from torch import Tensor
 from foreact.contract.axes import Backbone, Coupling, Dimensions, Encoded, Noise, Proposal, Session, Tap
 from foreact.contract.errors import ConfigError
 from foreact.contract.layout import Layout, Sight, Stream, Target
+from foreact.flow.masking import masked_mean
 from foreact.flow.samplers import Levels, Solver, State, integrate
 from foreact.flow.schedules import SigmaDensity, draw_sigma, sigmas
 from foreact.flow.targets import interpolate, target, to_velocity
@@ -77,7 +78,7 @@ class FutureTokens(Coupling):
         super().__init__()
         self.config, self.dimensions, self.layout = config, dimensions, config.layout(dimensions)
         self.futures = tuple(n for n in self.layout.names if n in dimensions.forms)
-        self.before = Layout(streams=self.layout.streams[:-1], sees={n: self.layout.sees[n] for n in self.layout.names[:-1]})
+        self.before = self.layout.only(self.layout.names[:-1])
         self._layers = tuple(range(1, dimensions.layers + 1))
 
     def begin(self) -> Session | None:
@@ -99,9 +100,8 @@ class FutureTokens(Coupling):
                     predicted[name], encoded.future[name].flatten(1, 2),
                     keep.repeat_interleave(self.dimensions.forms[name].tokens, dim=1)) for name in self.futures}
         if noise is not None:
-            known = ~encoded.action_is_pad if encoded.has_action is None else ~encoded.action_is_pad & encoded.has_action[:, None]
             square = (predicted["action"] - target(config.action_target, encoded.actions, noise)).square().mean(dim=-1)
-            found["action"] = (square * known).sum() / known.sum().clamp(min=1)
+            found["action"] = masked_mean(square, encoded.known_actions)
         return found
 
     def propose(self, backbone: Backbone, encoded: Encoded, *, noise: Noise, session: Session | None = None) -> Proposal:

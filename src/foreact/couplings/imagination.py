@@ -17,6 +17,7 @@ from foreact.contract.axes import Backbone, Dimensions, Encoded, Noise, Tap
 from foreact.contract.config import Buildable, Config
 from foreact.contract.errors import ConfigError
 from foreact.contract.layout import Layout, Sight, Stream, Target
+from foreact.flow.masking import masked_mean
 from foreact.flow.samplers import Levels, Solver, State, integrate
 from foreact.flow.schedules import SigmaDensity, draw_sigma, sigmas
 from foreact.flow.targets import interpolate, target, to_velocity
@@ -61,12 +62,6 @@ def _layout(dimensions: Dimensions, offsets: tuple[int, ...], *, kind: Target, n
     return Layout(streams=(present, *parts), sees={"frame": (Sight("frame"),)} | {p.name: everything for p in parts})
 
 
-def _mean(square: Tensor, is_pad: Tensor) -> Tensor:
-    """Mean over what lies inside the episode."""
-    keep = (~is_pad).to(square.dtype)
-    return (square * keep).sum() / keep.sum().clamp(min=1)
-
-
 class OnePass(Imagination):
     """One deterministic pass: the change from the present where the future lives in the view's space, else the future itself.
 
@@ -88,7 +83,7 @@ class OnePass(Imagination):
 
     def losses(self, backbone: Backbone, encoded: Encoded, *, generator: torch.Generator) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         future = self._predict(backbone, encoded, None)
-        found = {name: self.config.weight * _mean((value - encoded.future[name]).square().mean(dim=(-2, -1)), encoded.future_is_pad)
+        found = {name: self.config.weight * masked_mean((value - encoded.future[name]).square().mean(dim=(-2, -1)), ~encoded.future_is_pad)
                  for name, value in future.items()}
         return found, {name: value.detach() for name, value in future.items()}
 
@@ -143,7 +138,7 @@ class Denoised(Imagination):
         found = {}
         for name, x in clean.items():
             square = (predicted[name] - target(config.target, x, noise[name])).square().mean(dim=-1)
-            found[name] = config.weight * _mean(square.unflatten(1, (len(self.offsets), -1)).mean(dim=-1), encoded.future_is_pad)
+            found[name] = config.weight * masked_mean(square.unflatten(1, (len(self.offsets), -1)).mean(dim=-1), ~encoded.future_is_pad)
         return found, {}
 
     def imagine(self, backbone: Backbone, encoded: Encoded, *, noise: Noise, tap: Tap | None = None) -> dict[str, Tensor]:

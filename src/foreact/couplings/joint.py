@@ -27,6 +27,7 @@ from torch import Tensor
 from foreact.contract.axes import Backbone, Cache, Coupling, Dimensions, Encoded, Noise, Proposal, Session, SubstrateForm
 from foreact.contract.errors import ConfigError, MisfitError, nearest
 from foreact.contract.layout import Layout, Position, Sight, Stream, Target
+from foreact.flow.masking import masked_mean
 from foreact.flow.samplers import Levels, Solver, State, integrate
 from foreact.flow.schedules import SigmaDensity, draw_sigma, sigmas
 from foreact.flow.targets import interpolate, target, to_velocity
@@ -147,13 +148,13 @@ class JointGeneration(Coupling):
         level = self._levels(encoded, clean, generator)
         noise = {name: torch.randn(x.shape, generator=generator).to(x.device) for name, x in clean.items()}
         noised = {name: interpolate(x, noise[name], level[name]) for name, x in clean.items()}
-        predicted = backbone(given | self._beside(noised, encoded), self._only(given.keys() | clean.keys()), sigma=level, **encoded.words)
+        layout = self.layout.only(given.keys() | clean.keys())
+        predicted = backbone(given | self._beside(noised, encoded), layout, sigma=level, **encoded.words)
         found = {}
         for name in clean:
             stream = self.layout[name]
             square = (predicted[name] - target(stream.target, clean[name], noise[name])).square().mean(dim=-1)
-            keep = self._keep(name, encoded).to(square.dtype)
-            found[name] = stream.weight * (square * keep).sum() / keep.sum().clamp(min=1)
+            found[name] = stream.weight * masked_mean(square, self._keep(name, encoded))
         return found
 
     def _levels(self, encoded: Encoded, clean: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
@@ -193,16 +194,10 @@ class JointGeneration(Coupling):
         """What the values of a future's stream are measured from."""
         return self._present(encoded) if self.config.video_space == "changes" and name == self.futures[0] else 0.0
 
-    def _only(self, names: Collection[str]) -> Layout:
-        """The layout of these streams alone."""
-        kept = [s for s in self.layout.streams if s.name in names]
-        return Layout(streams=tuple(kept), sees={s.name: tuple(x for x in self.layout.sees[s.name] if x.stream in names) for s in kept})
-
     def _keep(self, name: str, encoded: Encoded) -> Tensor:
         """Tokens that count: those not past the end of the episode, and actions that are known."""
         if name == "action":
-            known = encoded.has_action
-            return ~encoded.action_is_pad if known is None else ~encoded.action_is_pad & known[:, None]
+            return encoded.known_actions
         return (~encoded.future_is_pad).repeat_interleave(self.dimensions.forms[name].tokens, dim=1)
 
     # --- sampling -----------------------------------------------------------------------------------------------------
@@ -222,17 +217,19 @@ class JointGeneration(Coupling):
         inverse dynamics model (futures given) and a video model (action unknown): UWM, arXiv 2504.02792.
         """
         names = [s.name for s in self.layout.streams if s.target is not None and s.name not in left_out]
-        layout = self._only(set(self.layout.names) - set(left_out))
+        layout = self.layout.only(set(self.layout.names) - set(left_out))
         start = {n: noise(n, (self.layout[n].length, self.layout[n].channels)) for n in names} | self._clean(encoded, given)
         fixed = {"frame": encoded.frame, "state": encoded.state[:, None]}
-        cache, kept = backbone.new_cache() if cached else None, _kept(layout)
+        rounds, cache = layout.rounds(), backbone.new_cache() if cached else None
+        once = list(takewhile(lambda names: all(layout[n].target is None for n in names), rounds))  # nothing noised reaches these
+        kept = [name for streams in once for name in streams]
         if cache is not None and kept:
             backbone({name: fixed[name] for name in kept}, layout, sigma={}, cache=cache, **encoded.words)
 
         def velocity(x: State, sigma: Levels) -> dict[str, Tensor]:
             level = {name: s.expand(encoded.batch).to(encoded.frame) for name, s in sigma.items()}
             seen = {name: encoded.reader.through(name, value, level[name]) if name in self.futures else value for name, value in x.items()}
-            predicted = self._predict(backbone, self._beside(seen, encoded), fixed, level, layout, encoded.words, cache)
+            predicted = self._predict(backbone, self._beside(seen, encoded), fixed, level, layout, encoded.words, cache, rounds[len(once):])
             return {name: to_velocity(self.layout[name].target, predicted[name], value, level[name]) for name, value in x.items()}
 
         end = integrate(velocity, start, self._schedule(names, given, unknown), solver=self.config.solver)
@@ -255,22 +252,16 @@ class JointGeneration(Coupling):
 
     @staticmethod
     def _predict(backbone: Backbone, x: dict[str, Tensor], fixed: dict[str, Tensor], level: dict[str, Tensor], layout: Layout,
-                 words: dict[str, Tensor], cache: Cache | None) -> dict[str, Tensor]:
+                 words: dict[str, Tensor], cache: Cache | None, rounds: tuple[tuple[str, ...], ...]) -> dict[str, Tensor]:
+        """One evaluation. `rounds`: what must run again at every step; the cache holds the rest."""
         if cache is None:
             return backbone(fixed | x, layout, sigma=level, **words)
-        kept = _kept(layout)
-        cache.forget(n for n in layout.names if n not in kept)
+        cache.forget(name for streams in rounds for name in streams)
         predicted = {}
-        for streams in layout.rounds():
-            if not set(streams) <= set(kept):
-                predicted |= backbone({n: x[n] if n in x else fixed[n] for n in streams}, layout,
-                                      sigma={n: level[n] for n in streams if n in level}, cache=cache, **words)
+        for streams in rounds:
+            predicted |= backbone({n: x[n] if n in x else fixed[n] for n in streams}, layout,
+                                  sigma={n: level[n] for n in streams if n in level}, cache=cache, **words)
         return predicted
-
-
-def _kept(layout: Layout) -> tuple[str, ...]:
-    """Streams that nothing noised reaches: their keys and values hold for all steps."""
-    return tuple(n for streams in takewhile(lambda r: all(layout[n].target is None for n in r), layout.rounds()) for n in streams)
 
 
 def _places(form: SubstrateForm, view: SubstrateForm) -> tuple[Position, ...]:

@@ -28,6 +28,7 @@ from foreact.contract.axes import Backbone, Coupling, Dimensions, Encoded, Noise
 from foreact.contract.errors import ConfigError, SpecError
 from foreact.contract.layout import Layout, Sight, Stream, Target
 from foreact.couplings.frame_sequence import FrameSequence
+from foreact.flow.masking import masked_mean
 from foreact.flow.samplers import Levels, Solver, State, integrate
 from foreact.flow.schedules import SigmaDensity, draw_sigma, sigmas
 from foreact.flow.targets import interpolate, target, to_velocity
@@ -245,5 +246,4 @@ class LatentFrames(Coupling):
 
 def _mean(square: Tensor, keep: Tensor, places: Tensor) -> Tensor:
     """Mean over the places of some frames that count."""
-    square, keep = square[:, places], keep[:, places]
-    return (square * keep).sum() / keep.sum().clamp(min=1)
+    return masked_mean(square[:, places], keep[:, places])

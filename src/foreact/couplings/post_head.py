@@ -91,9 +91,9 @@ class PostPredictionHead(Coupling):
         if self._parts and "video" in train:
             found, future = self.imagination.losses(backbone, encoded, generator=generator)
         if "action" in train and self.head.learns_from_actions:
-            known = ~encoded.action_is_pad if encoded.has_action is None else ~encoded.action_is_pad & encoded.has_action[:, None]
             reading = self._reading(backbone, encoded, future, generator)
-            found["action"] = self.config.action_weight * self.head.loss(reading, encoded.actions, known, generator=generator)
+            loss = self.head.loss(reading, encoded.actions, encoded.known_actions, generator=generator)
+            found["action"] = self.config.action_weight * loss
         return found
 
     def _reading(self, backbone: Backbone, encoded: Encoded, future: dict[str, Tensor], generator: torch.Generator) -> Reading:

@@ -29,6 +29,7 @@ from foreact.contract.errors import ConfigError, MisfitError, SpecError
 from foreact.contract.layout import Layout, Target
 from foreact.couplings.chunk_runs import Cached, Whole
 from foreact.couplings.chunk_streams import PAST, chunk_layout, shown
+from foreact.flow.masking import masked_mean
 from foreact.flow.samplers import Levels, Solver, State, integrate
 from foreact.flow.schedules import SigmaDensity, draw_sigma, sigmas
 from foreact.flow.targets import interpolate, target, to_velocity
@@ -117,7 +118,7 @@ class StreamedChunks(Coupling):
         if config.video_space == "changes" and self.parts and self.parts[0] not in dimensions.in_view:
             raise MisfitError("changes need a future in the space of the view", where="model.coupling.video_space",
                               found="another view", accepted="frames", next_step="model.coupling.video_space=frames")
-        self._memory = self.layout.within(dict.fromkeys((n for n in PAST if n in self.layout), None))
+        self._memory = self.layout.only(PAST)
         self._newest = self._memory.within(dict.fromkeys(self._memory.names, (-1.0,)))
         self._imagined = tuple(n for n in self.layout.names if n not in PAST)
 
@@ -212,21 +213,18 @@ class StreamedChunks(Coupling):
                 given |= self._blurred(name, encoded, future, before, level, generator)
         if self.config.chunks > 1:
             count = self.layout["planned"].length
-            unknown = encoded.action_is_pad if encoded.has_action is None else encoded.action_is_pad | ~encoded.has_action[:, None]
-            given["planned"] = _flagged(encoded.executed[:, :count], unknown[:, :count])
+            given["planned"] = _flagged(encoded.executed[:, :count], ~encoded.known_actions[:, :count])
         if acting:
             clean["action"] = encoded.actions
             noise["action"], level["action"] = self._drawn(encoded.actions, generator)
             if encoded.has_action is not None:
                 level["action"] = torch.where(encoded.has_action[:, None], level["action"], 1.0)
             noised["action"] = interpolate(clean["action"], noise["action"], level["action"])
-        layout = self.layout.within(dict.fromkeys([*given, *noised], None))
-        predicted = backbone(given | noised, layout, sigma=level, **encoded.words)
+        predicted = backbone(given | noised, self.layout.only(given | noised), sigma=level, **encoded.words)
         found = {}
         for name in clean:
             square = (predicted[name] - target(self.layout[name].target, clean[name], noise[name])).square().mean(dim=-1)
-            keep = self._keep(name, encoded).to(square.dtype)
-            found[name] = self.layout[name].weight * (square * keep).sum() / keep.sum().clamp(min=1)
+            found[name] = self.layout[name].weight * masked_mean(square, self._keep(name, encoded))
         return found
 
     def _drawn(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -249,8 +247,7 @@ class StreamedChunks(Coupling):
     def _keep(self, name: str, encoded: Encoded) -> Tensor:
         """Tokens that count: those not past the end of the episode, and actions that are known."""
         if name == "action":
-            known = encoded.has_action
-            return ~encoded.action_is_pad if known is None else ~encoded.action_is_pad & known[:, None]
+            return encoded.known_actions
         return (~encoded.future_is_pad).repeat_interleave(self.dimensions.forms[name].tokens, dim=1)
 
     # --- acting -------------------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def _perturbed(encoded: Encoded) -> Encoded:
 
 def _closure(layout: Layout, streams: tuple[str, ...]) -> tuple[Bool[Tensor, "query key"], list[tuple[str, int]]]:
     """Who can reach whom through any number of layers, over these streams; and which (stream, place) each row is."""
-    part = Layout(streams=tuple(s for s in layout.streams if s.name in streams), sees={n: layout.sees[n] for n in streams})
+    part = layout.only(streams)
     reach = part.mask() | torch.eye(part.tokens, dtype=torch.bool)
     for _ in range(max(1, part.tokens.bit_length())):
         reach = (reach.float() @ reach.float()) > 0

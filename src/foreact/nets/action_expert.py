@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from foreact.contract.axes import Noise, SubstrateForm
 from foreact.contract.errors import ConfigError
+from foreact.flow.masking import masked_mean
 from foreact.flow.rotary import rotate
 from foreact.flow.samplers import Levels, Solver, State, integrate
 from foreact.flow.schedules import SigmaDensity, draw_sigma, sigmas
@@ -124,8 +125,7 @@ class ActionExpert(Head):
         sigma = draw_sigma(len(actions), generator, density=self.config.density, shift=self.config.shift).to(actions.device)
         noise = torch.randn(actions.shape, generator=generator).to(actions.device)
         square = (self(interpolate(actions, noise, sigma), sigma, *self._conditions(reading)) - actions).square().mean(dim=-1)
-        keep = known.to(square.dtype)
-        return (square * keep).sum() / keep.sum().clamp(min=1)
+        return masked_mean(square, known)
 
     def act(self, reading: Reading, *, noise: Noise) -> Float[Tensor, "batch horizon action"]:
         conditions = self._conditions(reading)

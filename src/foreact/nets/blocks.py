@@ -12,7 +12,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["CrossAttention", "FeedForward", "PlainBlock", "SigmaEmbedding", "attend", "join_heads", "modulate", "split_heads", "unit"]
+from foreact.contract.errors import MisfitError
+
+__all__ = ["CrossAttention", "FeedForward", "PlainBlock", "SigmaEmbedding", "attend", "join_heads", "modulate",
+           "require_even_heads", "split_heads", "unit"]
+
+
+def require_even_heads(width: int, heads: int) -> None:
+    """Refuse a backbone whose width does not divide into heads that rotary positions can turn, pair by pair."""
+    if width % heads or (width // heads) % 2:
+        raise MisfitError("the width does not divide into heads of even size", where="model.backbone.heads",
+                          found=f"width = {width}, heads = {heads}", accepted="width / heads even")
 
 
 def split_heads(x_BNW: Float[Tensor, "B N W"], heads: int) -> Float[Tensor, "B H N D"]:

@@ -60,12 +60,13 @@ def annotated(scene: Scene, name: str) -> Tensor:
 
 
 def map_form(cameras: Sequence[CameraSpec], grid: tuple[int, int], detail: int, layers: int) -> SubstrateForm:
-    """The form of such maps; refuses cells that are finer than pixels."""
+    """The form of what is laid out so; refuses cells that are finer than pixels."""
     cells = tuple(detail * side for side in grid)
     small = [camera for camera in cameras if camera.height < cells[0] or camera.width < cells[1]]
-    if small:
+    if small or not cameras:
+        sizes = ", ".join(f"{c.height} x {c.width}" for c in small) or "no camera"
         raise MisfitError("cameras and substrate do not fit", where="model.substrate.grid",
-                          found=f"{cells[0]} x {cells[1]} cells in pictures of " + ", ".join(f"{c.height} x {c.width}" for c in small),
+                          found=f"{cells[0]} x {cells[1]} cells in pictures of {sizes}",
                           accepted="at most one cell a pixel", next_step="use larger images, or fewer cells")
     return SubstrateForm(grid=(len(cameras), *grid), channels=layers * detail**2)
 
@@ -95,6 +96,12 @@ class MapTokens(nn.Module):
         tokens = F.pixel_unshuffle(maps.flatten(0, 2), self.detail).flatten(2).transpose(1, 2)
         tokens = self.units(tokens.unflatten(-1, (self.layers, -1))).flatten(-2)
         return tokens.reshape(*maps.shape[:2], -1, tokens.shape[-1])
+
+    def future(self, maps: Float[Tensor, "batch time camera layer rows columns"]) -> Float[Tensor, "batch time tokens channels"]:
+        """Packed, with zeros at the present, which is not part of a future."""
+        values = self.pack(maps)
+        values[:, 0] = 0
+        return values
 
     def unpack(self, values: Float[Tensor, "batch time tokens channels"]) -> Float[Tensor, "batch time camera layer rows columns"]:
         tokens = self.units.inverse(values.float().unflatten(-1, (self.layers, -1))).flatten(-2)

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from foreact.flow.masking import masked_mean
+
 __all__ = ["cosine_alignment"]
 
 
@@ -18,4 +20,4 @@ def cosine_alignment(predicted: Float[Tensor, "batch tokens channels"], teacher:
                      keep: Bool[Tensor, "batch tokens"]) -> Tensor:
     """One scalar between 0 and 2; 0 where nothing counts. No gradient flows into the teacher."""
     distance = 1 - torch.cosine_similarity(predicted.float(), teacher.detach().float(), dim=-1, eps=1e-6)
-    return (distance * keep).sum() / keep.sum().clamp(min=1)
+    return masked_mean(distance, keep)

@@ -27,15 +27,13 @@ LARGE_LATENTS = PixelLatents.Config(channels=256, width=1024, depth=12)
 LARGE_WORDS = HashedWords.Config(width=1024, buckets=32_768, words=64)
 
 
-def tiny(recipe: str, model: WorldActionModel.Config, *, video_steps: int = 50, joint_steps: int = 950, apart: bool = False,
-         **windows: Any) -> Run:
-    """Two processor cores, 64 px, minutes. apart: the second stage trains the action alone. `windows`: settings of `WindowSettings`."""
-    both = Stage(name="action", train=("action",), steps=joint_steps) if apart else Stage(
-        name="joint", train=("video", "action"), steps=joint_steps)
+def tiny(recipe: str, model: WorldActionModel.Config, *, video_steps: int = 50, joint_steps: int = 950, **windows: Any) -> Run:
+    """Two processor cores, 64 px, minutes. `windows`: settings of `WindowSettings`."""
     return Run(
         recipe=recipe, size="tiny", model=model,
         training=Training(
-            stages=(Stage(name="video", train=("video",), steps=video_steps), both),
+            stages=(Stage(name="video", train=("video",), steps=video_steps),
+                    Stage(name="joint", train=("video", "action"), steps=joint_steps)),
             batch_size=32, optimiser=Optimiser(learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=0.05),
             schedule=Schedule(warmup_steps=50), average=Average(decay=0.99), substrate=SubstrateFit(steps=200, batch_size=48),
             precision="bf16", validation=Validation(every_steps=100)),

@@ -62,9 +62,7 @@ class ContactMap(Substrate):
 
     @torch.no_grad()
     def encode(self, scene: Scene) -> Float[Tensor, "batch time tokens channels"]:
-        values = self.maps.pack(self.contacts(scene))
-        values[:, 0] = 0  # the present is not part of a future
-        return values
+        return self.maps.future(self.contacts(scene))
 
     def contacts(self, scene: Scene) -> Float[Tensor, "batch time camera 2 rows columns"]:
         """The maps themselves, near and touch, each in [0, 1]."""

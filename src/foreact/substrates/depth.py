@@ -19,8 +19,9 @@ from torch.nn import functional as F
 
 from foreact.contract.axes import Substrate, SubstrateForm
 from foreact.contract.context import Scene
-from foreact.contract.errors import MisfitError, SpecError
+from foreact.contract.errors import SpecError
 from foreact.contract.specs import ObservationSpec
+from foreact.nets.map_tokens import map_form
 from foreact.nets.units import Units, first_scenes
 
 __all__ = ["Depth"]
@@ -46,14 +47,7 @@ class Depth(Substrate):
         floor: float = 0.01
 
         def form(self, observation: ObservationSpec) -> SubstrateForm:
-            cells = tuple(self.detail * side for side in self.grid)
-            small = [c for c in observation.cameras if c.height < cells[0] or c.width < cells[1]]
-            if small or not observation.cameras:
-                raise MisfitError("cameras and substrate do not fit", where="model.substrate.grid",
-                                  found=f"{cells[0]} x {cells[1]} cells in pictures of " + (
-                                      ", ".join(f"{c.height} x {c.width}" for c in small) or "no camera"),
-                                  accepted="at most one cell a pixel", next_step="use larger images, or fewer cells")
-            return SubstrateForm(grid=(len(observation.cameras), *self.grid), channels=self.detail**2)
+            return map_form(observation.cameras, self.grid, self.detail, 1)
 
         def needs(self, observation: ObservationSpec) -> tuple[str, ...]:
             return tuple(f"depth.{name}" for name in observation.camera_names)

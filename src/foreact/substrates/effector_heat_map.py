@@ -62,9 +62,7 @@ class EffectorHeatMap(Substrate):
 
     @torch.no_grad()
     def encode(self, scene: Scene) -> Float[Tensor, "batch time tokens channels"]:
-        values = self.maps.pack(self.heat(scene))
-        values[:, 0] = 0  # the present is not part of a future
-        return values
+        return self.maps.future(self.heat(scene))
 
     def heat(self, scene: Scene) -> Float[Tensor, "batch time camera 1 rows columns"]:
         """The maps themselves: 1 at the hand, 0 far from it or where the hand is behind the camera."""

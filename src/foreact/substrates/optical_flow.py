@@ -22,9 +22,10 @@ from torch.nn import functional as F
 
 from foreact.contract.axes import Substrate, SubstrateForm
 from foreact.contract.context import Scene
-from foreact.contract.errors import MisfitError, MissingExtraError
+from foreact.contract.errors import MissingExtraError
 from foreact.contract.specs import ObservationSpec
 from foreact.flow.drawing import by_direction, draw_segments
+from foreact.nets.map_tokens import map_form
 from foreact.nets.units import Units, first_scenes
 
 __all__ = ["OpticalFlow"]
@@ -51,14 +52,7 @@ class OpticalFlow(Substrate):
         floor: float = 0.05
 
         def form(self, observation: ObservationSpec) -> SubstrateForm:
-            cells = tuple(self.detail * side for side in self.grid)
-            small = [c for c in observation.cameras if c.height < cells[0] or c.width < cells[1]]
-            if small or not observation.cameras:
-                raise MisfitError("cameras and substrate do not fit", where="model.substrate.grid",
-                                  found=f"{cells[0]} x {cells[1]} cells in pictures of " + (
-                                      ", ".join(f"{c.height} x {c.width}" for c in small) or "no camera"),
-                                  accepted="at most one cell a pixel", next_step="use larger images, or fewer cells")
-            return SubstrateForm(grid=(len(observation.cameras), *self.grid), channels=2 * self.detail**2)
+            return map_form(observation.cameras, self.grid, self.detail, 2)
 
         def needs(self, observation: ObservationSpec) -> tuple[str, ...]:
             return ()

@@ -63,9 +63,7 @@ class ReachValue(Substrate):
 
     @torch.no_grad()
     def encode(self, scene: Scene) -> Float[Tensor, "batch time tokens channels"]:
-        values = self.maps.pack(self.value(scene))
-        values[:, 0] = 0  # the present is not part of a future
-        return values
+        return self.maps.future(self.value(scene))
 
     def value(self, scene: Scene) -> Float[Tensor, "batch time camera 1 rows columns"]:
         """The maps themselves, in [0, 1]; 0 where no object is seen."""

@@ -61,9 +61,7 @@ class SemanticMasks(Substrate):
 
     @torch.no_grad()
     def encode(self, scene: Scene) -> Float[Tensor, "batch time tokens channels"]:
-        values = self.maps.pack(self.masks(scene))
-        values[:, 0] = 0  # the present is not part of a future
-        return values
+        return self.maps.future(self.masks(scene))
 
     def masks(self, scene: Scene) -> Float[Tensor, "batch time camera layer rows columns"]:
         """Shares by class, each in [0, 1]."""
