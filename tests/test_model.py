@@ -66,7 +66,8 @@ def test_every_combination_that_fits_trains_and_plans(coupling, substrate, regim
 
 @pytest.mark.parametrize("coupling", sorted(COUPLINGS))
 def test_a_backbone_that_does_not_fit_is_refused_with_both_sides_and_what_would(coupling):
-    wrong = "MixtureOfTransformers" if FITTING[coupling] == "JointEmbeddingPredictor" else "JointEmbeddingPredictor"
+    needed = COUPLINGS[coupling].requires()
+    wrong = next(name for name in sorted(BACKBONES) if needed - type(BACKBONES[name]).owner.provides)
     c = replace(config(coupling), backbone=BACKBONES[wrong])
     with pytest.raises(MisfitError) as error:
         c.check(OBSERVATION, ACTION)
@@ -104,6 +105,10 @@ def test_actions_come_back_in_the_units_of_the_robot(coupling):
     model = alive(config(coupling))
     shown = context(model.config, batch=2)
     before = model.plan(shown)
+    # the same weights for a robot whose commands are three times as large about ten, its bounds among them
+    robot = replace(ACTION, low=tuple(3 * x + 10 for x in ACTION.low), high=tuple(3 * x + 10 for x in ACTION.high))
+    weights, model = model.state_dict(), model.config.build(OBSERVATION, robot).eval()
+    model.load_state_dict(weights)
     model.fit_normalisation(FeatureStatistics.of(torch.randn(50, 3).numpy() * 0 + torch.tensor([0.0, 0.0, 0.0]).numpy()),
                             FeatureStatistics.of((torch.tensor([[-1.0, 1.0]]) * torch.tensor([[1.0], [-1.0]]) * 3 + 10).numpy()))
     past = None if shown.past_actions is None else shown.past_actions * 3 + 10  # the same actions in the robot's units

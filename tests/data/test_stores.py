@@ -116,10 +116,12 @@ def test_encodings_are_those_of_each_frame(recorded, tmp_path, dtype, tolerance)
     true = encode({c: torch.from_numpy(frames.read(c, rows)) for c in ("left", "right")})
     assert store.read(rows).dtype == torch.float32
     assert (store.read(rows) - true).abs().max() <= tolerance
-    window = Windows(recorded, Offsets(horizon=2, history=(-1, 0), future=(3, 5)), encoded=store, images=False).batch(np.array([4, 18]))
-    assert window.encoded.shape == (2, 4, 2, 3)
-    assert torch.equal(window.encoded[0], store.read(np.array([3, 4, 7, 9])))
-    assert torch.equal(window.encoded[1], store.read(np.array([17, 18, 19, 19])))
+    windows = Windows(recorded, Offsets(horizon=2, history=(-1, 0), future=(3, 5)), encoded={"view": store, "video": store}, images=False)
+    window = windows.batch(np.array([4, 18]))
+    encoded = torch.cat([window.encoded["view"], window.encoded["video"]], dim=1)  # the history, then the future
+    assert encoded.shape == (2, 4, 2, 3)
+    assert torch.equal(encoded[0], store.read(np.array([3, 4, 7, 9])))
+    assert torch.equal(encoded[1], store.read(np.array([17, 18, 19, 19])))
 
 
 def test_an_encoder_runs_once_for_each_key(recorded, tmp_path):
@@ -148,7 +150,7 @@ def test_encodings_that_overflow(recorded, tmp_path):
 def test_encodings_of_other_cameras(recorded, tmp_path):
     store = EncodedStore(DecodedFrames(recorded, ["left"]), encode, "k", cache=Cache(tmp_path))
     with pytest.raises(ConfigError, match="other cameras"):
-        Windows(recorded, Offsets(horizon=1), encoded=store)
+        Windows(recorded, Offsets(horizon=1), encoded={"view": store})
 
 
 def test_area_resizing():
