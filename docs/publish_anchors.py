@@ -37,9 +37,10 @@ def draw(found: dict[str, Any], path: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
 
     figure, axes = plt.subplots(1, 3, figsize=(15, 5.4), layout="constrained", sharey=True)
-    columns = (("one plan, ms (median)", lambda r: r["latency_ms"]["p50"], "log"),
+    columns = (("one plan, ms (median)", lambda r: r["latency_ms"]["p50"], "linear"),
                ("planning per control step, ms", lambda r: r["latency_ms"]["p50"] * r["calls_per_step"], "log"),
                ("peak memory of the process, MB", lambda r: r["peak_memory_mb"], "linear"))
     for axis, (label, value, scale) in zip(axes, columns, strict=True):
@@ -50,6 +51,9 @@ def draw(found: dict[str, Any], path: Path) -> None:
             axis.errorbar(value(row), rate, yerr=[[rate - low], [high - rate]], fmt="o", color=colour, elinewidth=0.8, markersize=5)
             axis.annotate(row["name"], (value(row), rate), textcoords="offset points", xytext=(6, 4), fontsize=8.5)
         axis.set(xlabel=label, xscale=scale, ylim=(-4, 104))
+        axis.margins(x=0.22)  # room for the names
+        axis.xaxis.set_major_formatter(ScalarFormatter())
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.grid(alpha=0.25)
     axes[0].set_ylabel("success in closed loop, % (95 % Wilson)")
     figure.savefig(path, dpi=110)

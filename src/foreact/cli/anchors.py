@@ -126,7 +126,6 @@ def _all(children: Children, tracks: list[list[_Job]], workers: int) -> None:
     running: dict[str, tuple[_Job, Iterator[_Job]]] = {}
     total = sum(len(track) for track in tracks)
     with meter("study", total) as bar:
-        left = total
         while waiting or running:
             while waiting and len(running) < workers:
                 track = waiting.pop(0)

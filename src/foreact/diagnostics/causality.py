@@ -68,8 +68,7 @@ def _acting(model: WorldActionModel, encoded: Encoded) -> Check:
     noise = SeededNoise(range(encoded.batch), model.device)
     later = _perturbed(encoded)
     with torch.no_grad():
-        one, other = (model.coupling.propose(model.backbone, e, noise=noise, session=model.coupling.begin() if e.batch == 1 else None)
-                      for e in (encoded, later))
+        one, other = (model.coupling.propose(model.backbone, e, noise=noise) for e in (encoded, later))
     same = torch.equal(one.actions, other.actions)
     return Check(name="causality: acting", holds=same,
                  says="another future in the window leaves the plan as it was, to the last bit" if same
