@@ -63,7 +63,7 @@ def page(found: dict[str, Any]) -> str:
     study, rows = found["study"], [row for row in found["rows"] if row["name"] != BASELINE]
     first = found["rows"][0]
     lines = [
-        "# Twelve anchors under one budget", "",
+        "# Anchors under one budget", "",
         f"Every recipe of a published system at size tiny: {len(study['tasks'])} Meta-World tasks ({', '.join(study['tasks'])}), "
         f"{study['demonstrations']} demonstrations each, {study['steps']} steps of batch {study['batch_size']}, training seed "
         f"{study['seed']}, {study['episodes']} unseen seeds per task from {first['seeds'][0]:,} on, at most "

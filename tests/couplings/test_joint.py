@@ -1,12 +1,15 @@
 """Joint generation: who sees whom as a table, the shared clock, the reuse of the video's keys and values."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from foreact.contract.axes import Dimensions, SeededNoise, SubstrateForm
 from foreact.contract.errors import ConfigError
 from foreact.couplings import JointGeneration
-from tiny_members import alive, config, window
+from foreact.flow.schedules import draw_sigma
+from tiny_members import alive, config, losses, window
 
 FORM = SubstrateForm(grid=(1, 1, 1), channels=4)
 SMALL = Dimensions(view=FORM, forms={"video": FORM}, state=3, action=2, text=8)
@@ -59,8 +62,6 @@ def test_noise_groups(levels, groups):
 @pytest.mark.parametrize("future", [True, False])
 @pytest.mark.parametrize("solver", ["euler", "heun", "adams-bashforth"])
 def test_cached_and_uncached_sampling_agree(solver, future):
-    from dataclasses import replace
-
     c = config("JointGeneration")
     c = replace(c, coupling=replace(c.coupling, solver=solver))
     model = alive(c if future else c.without_future())
@@ -97,6 +98,22 @@ def test_the_video_does_not_use_the_action():
         other = model.coupling.propose(model.backbone, e, noise=lambda n, shape: seeded(n, shape) * (-1.0 if n == "action" else 1.0))
     assert torch.equal(one.future["video"], other.future["video"])
     assert not torch.equal(one.actions, other.actions)
+
+
+@pytest.mark.parametrize(("kind", "weight"), [("sample", lambda s: s**-2), ("noise", lambda s: (1 - s)**-2), ("velocity", lambda s: 1.0)])
+def test_a_loss_in_velocity_space_weighs_the_error_of_what_is_predicted(kind, weight):
+    """MV-WAM, equation 7: the square over velocities is the square over clean samples times 1/sigma^2."""
+    def lost(**options):
+        c = config("JointGeneration")
+        c = replace(c, coupling=replace(c.coupling, video_target=kind, action_target=kind, **options))
+        return losses(alive(c), window(c, batch=1))
+
+    plain, video, both = lost(), lost(video_loss="velocity"), lost(video_loss="velocity", action_loss="velocity")
+    level = draw_sigma(1, torch.Generator().manual_seed(0)).item()  # one element, one level: the weight is one number
+    assert 0.05 < level < 0.95
+    assert video["action"] == plain["action"]
+    for name in ("video", "action"):
+        assert (both[name] / plain[name]).item() == pytest.approx(weight(level), rel=1e-3)
 
 
 def test_nonsense_is_refused():

@@ -48,6 +48,8 @@ class JointGeneration(Coupling):
         video_space: what is denoised is the future frames s_{t+o}, or their changes s_{t+o} - s_t from the present, in
             which what stands still is zero and need not be drawn again. Futures come out as frames either way.
         sees: whom a stream sees, in place of the default: {"action": ["frame", "state", "action"]}.
+        video_loss, action_loss: the square is taken of what the net gives, or of the velocity that this implies, which weighs a
+            clean sample's error by 1/sigma^2 (MV-WAM, equation 7).
         levels: one noise level for all streams; one each; or one for every single frame (diffusion forcing, arXiv 2407.01392).
         order: streams denoised together, or the action finished in the first half of the steps, or the futures in it.
         future_at_test: imagined by denoising; left as noise, which a net with levels of its own takes for "unknown"; or absent,
@@ -61,6 +63,8 @@ class JointGeneration(Coupling):
         video_space: Literal["frames", "changes"] = "frames"
         video_weight: float = 1.0
         action_weight: float = 1.0
+        video_loss: Literal["target", "velocity"] = "target"
+        action_loss: Literal["target", "velocity"] = "target"
         sees: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
         levels: Literal["shared", "independent", "per-frame"] = "shared"
         order: Literal["together", "action-first", "future-first"] = "together"
@@ -153,7 +157,10 @@ class JointGeneration(Coupling):
         found = {}
         for name in clean:
             stream = self.layout[name]
-            square = (predicted[name] - target(stream.target, clean[name], noise[name])).square().mean(dim=-1)
+            given_out, wanted = predicted[name], target(stream.target, clean[name], noise[name])
+            if (self.config.action_loss if name == "action" else self.config.video_loss) == "velocity":
+                given_out, wanted = (to_velocity(stream.target, x, noised[name], level[name]) for x in (given_out, wanted))
+            square = (given_out - wanted).square().mean(dim=-1)
             found[name] = stream.weight * masked_mean(square, self._keep(name, encoded))
         return found
 
