@@ -27,6 +27,7 @@ COMMANDS = {
     "collect": "record demonstrations of scripted experts as a LeRobot dataset",
     "data": "look at a dataset and check whether it can be trained on",
     "train": "train a recipe on a dataset",
+    "teacher": "learn an encoder on a dataset's own frames, for many runs to share",
     "eval": "run a trained model in closed loop and count its successes, with intervals",
     "report": "write the HTML report of a run",
     "recipes": "list recipes, or show one with its resolved config and parameter count",

@@ -6,14 +6,15 @@ The encoder is learnt first, on the dataset's own frames (`SelfDistilled`), or c
 then frozen. Its tokens are averaged to a declared grid per camera. Their mean at each place is taken away, because what
 never changes there (the table, the wall) would drown what does, and their channels are decorrelated and brought to
 deviation 1, because a few directions of an embedding hold most of its variance. Since it has no picture to look at,
-`fit` measures on frames that no step has seen whether it says anything.
+`fit` measures on frames that no step has seen whether it says anything. One that `foreact teacher train` has fitted is taken
+whole from its folder, whitening included; runs that share it then share its stored encodings too.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float, UInt8
@@ -21,12 +22,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from foreact.contract.axes import Substrate, SubstrateForm
+from foreact.contract.config import encode
 from foreact.contract.context import Scene
 from foreact.contract.errors import MisfitError, SpecError, TrainingError
 from foreact.contract.specs import ObservationSpec
 from foreact.nets.augmentation import recoloured
 from foreact.nets.self_distilled import SelfDistilled
 from foreact.nets.vision import VisionEncoder
+from foreact.substrates.teacher_folder import cameras_of, read_teacher
 
 __all__ = ["FrozenFeatures"]
 
@@ -45,11 +48,13 @@ class FrozenFeatures(Substrate):
         """`grid`: rows and columns of tokens per camera, which must divide those of the encoder.
 
         floor: the share of the mean deviation below which a direction is no longer scaled up.
+        folder: of a teacher that `foreact teacher train` has written, of the same encoder and grid; None to learn here.
         """
 
         encoder: VisionEncoder.Config = field(default_factory=SelfDistilled.Config)
         grid: tuple[int, int] = (4, 4)
         floor: float = 0.1
+        folder: str | None = None
 
         def form(self, observation: ObservationSpec) -> SubstrateForm:
             sizes = {(camera.height, camera.width) for camera in observation.cameras}
@@ -69,7 +74,8 @@ class FrozenFeatures(Substrate):
 
     def __init__(self, config: Config, observation: ObservationSpec) -> None:
         super().__init__()
-        self.config, self.form, self.cameras = config, config.form(observation), observation.camera_names
+        self.config, self.form = config, config.form(observation)
+        self.cameras, self._looks = observation.camera_names, cameras_of(observation)
         camera = observation.cameras[0]
         self.encoder = config.encoder.build(camera.height, camera.width)
         self._rows, self._columns = config.encoder.grid(camera.height, camera.width)
@@ -100,7 +106,12 @@ class FrozenFeatures(Substrate):
                         accepted="a substrate with decodable = True", next_step="choose a pixel substrate to watch imagined futures")
 
     def fit(self, batches: Iterable[Scene], *, steps: int, seed: int) -> dict[str, float]:
-        """Fit the encoder, then the whitening on the last batches. The batch after `steps` is only measured on; see `_measure`."""
+        """Fit the encoder, then the whitening on the last batches. The batch after `steps` is only measured on; see `measure`.
+
+        One from a folder reads no batch and returns what was measured when it was learnt.
+        """
+        if self.config.folder is not None:
+            return self._taken(self.config.folder)
         recent: deque[Scene] = deque(maxlen=_WHITENING_BATCHES)
         held_out: list[Scene] = []
 
@@ -124,7 +135,7 @@ class FrozenFeatures(Substrate):
             with torch.no_grad():
                 rows = torch.cat([self._raw(batch.images)[:, 0] for batch in recent])
                 self._fit_whitening(rows)
-                return self._measure(held_out[0].images)
+                return self.measure(held_out[0].images)
 
     def _fit_whitening(self, rows: Float[Tensor, "frame tokens channels"]) -> None:
         self.mean.copy_(rows.mean(dim=0))
@@ -136,7 +147,18 @@ class FrozenFeatures(Substrate):
         scale = (variance + (self.config.floor * variance.sqrt().mean()) ** 2).sqrt().clamp(min=1e-6)
         self.whiten.copy_(basis / scale)
 
-    def _measure(self, images: Mapping[str, Tensor]) -> dict[str, float]:
+    def _taken(self, folder: str) -> dict[str, float]:
+        found, weights = read_teacher(folder)
+        ours = {"teacher": encode(replace(self.config, folder=None)), "cameras": self._looks}
+        if any(found[key] != value for key, value in ours.items()):
+            raise MisfitError("the teacher in the folder is another one than the config declares", where="FrozenFeatures.folder",
+                              found=" ".join(f"{key} {found[key]}" for key in ours), accepted=" ".join(f"{k} {v}" for k, v in ours.items()),
+                              next_step="give the substrate the encoder, the grid and the floor that the folder's config.json has")
+        self.load_state_dict(weights)
+        return found["measures"]
+
+    @torch.no_grad()
+    def measure(self, images: Mapping[str, Tensor]) -> dict[str, float]:
         """On unseen frames: does the embedding vary, over how many directions, and does it know a frame again?
 
         variation: the part of the raw tokens' variance that lies between frames, not between places; 0 where all frames look alike.
