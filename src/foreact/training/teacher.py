@@ -131,7 +131,7 @@ def _batches(config: TeacherTraining, frames: _Frames, rows: np.ndarray, advance
 
 def _measures(config: TeacherTraining, substrate: FrozenFeatures, frames: _Frames, data: Dataset, train: np.ndarray,
               held_out: np.ndarray) -> dict[str, float]:
-    """On frames of held-out episodes. The regression learns on four times as many others; every fourth of their episodes chooses the ridge."""
+    """On frames of held-out episodes. The regression learns on four times as many; every fourth of their episodes chooses the ridge."""
     draw = np.random.default_rng(derived_seed(config.seed, _PROBE))
     unseen = np.sort(draw.choice(held_out, size=min(config.measured, len(held_out)), replace=False))
     seen = np.sort(draw.choice(train, size=min(4 * config.measured, len(train)), replace=False))
