@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -24,7 +25,8 @@ from foreact.contract.axes import Backbone, Cache, Tap
 from foreact.contract.errors import MisfitError
 from foreact.contract.layout import Layout
 from foreact.flow.rotary import house
-from foreact.nets.blocks import attend, require_even_heads
+from foreact.nets.attention import Whose, attend
+from foreact.nets.blocks import require_even_heads
 from foreact.nets.query_streams import require_noiseless
 from foreact.nets.stream_block import StreamBlock
 from foreact.nets.streams import Rotations
@@ -122,6 +124,8 @@ class CausalTransformer(Backbone):
         angle = torch.cat([self._rotations(layout[name].positions, text.device) for name in run])
         before = list(kept.times)
         mask = _mask(run, [(n, kept.times[n]) for n in before] + [(n, times[n]) for n in run], times, layout).to(text.device)
+        queries = tuple(zip(run, sizes, strict=True))
+        looked_at = (*((n, len(kept.times[n])) for n in before), *queries)
         made: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in run}
         for index, layer in enumerate(self.layers):
             q, k, v = layer.project(x, angle)
@@ -129,7 +133,7 @@ class CausalTransformer(Backbone):
                 made[name].append((own_k, own_v))
             keys = torch.cat([*(kept.layers[n][index][0] for n in before), k], dim=2)
             values = torch.cat([*(kept.layers[n][index][1] for n in before), v], dim=2)
-            x = layer.carry_on(x, attend(q, keys, values, mask), text, text_mask)
+            x = layer.carry_on(x, attend(q, keys, values, mask, partial(Whose, index + 1, queries, looked_at)), text, text_mask)
             if tap is not None:
                 tap.take(index + 1, dict(zip(run, x.split(sizes, dim=1), strict=True)))
         if cache is not None:

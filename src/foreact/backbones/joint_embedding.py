@@ -90,7 +90,8 @@ class JointEmbeddingPredictor(Backbone):
             projected = {name: layer.project(x[name], angle[name]) for name in x}
             seen = {name: layers[index] for name, layers in memory.items() if name not in x}
             seen |= {name: (k, v) for name, (_, k, v) in projected.items()}
-            x = {name: layer.carry_on(x[name], look(name, projected[name][0], seen, layout), text, text_mask) for name in x}
+            x = {name: layer.carry_on(x[name], look(name, projected[name][0], seen, layout, index), text, text_mask)
+                 for name in x}
             if cache is not None:
                 for name, (_, k, v) in projected.items():
                     memory.setdefault(name, [])[index:] = [(k, v)]

@@ -24,7 +24,8 @@ from torch.nn import functional as F
 from foreact.contract.axes import Backbone, Cache, Tap
 from foreact.contract.layout import Layout
 from foreact.flow.rotary import house, rotate
-from foreact.nets.blocks import attend, join_heads, require_even_heads, split_heads, unit
+from foreact.nets.attention import Whose, attend
+from foreact.nets.blocks import join_heads, require_even_heads, split_heads, unit
 from foreact.nets.query_streams import QueryStreams, require_noiseless
 from foreact.nets.sequence import places, sight
 from foreact.nets.streams import KeyValueCache, Rotations
@@ -126,7 +127,7 @@ class LanguageTrunk(Backbone):
             projected = {name: layer.project(x[name], angle[name]) for name in x}
             seen = {name: layers[index] for name, layers in memory.items() if name not in x}
             seen |= {name: (k, v) for name, (_, k, v) in projected.items()}
-            x = {name: layer.carry_on(x[name], _look(projected[name][0], seen, *mask[name])) for name in x}
+            x = {name: layer.carry_on(x[name], _look(name, projected[name][0], seen, *mask[name], index)) for name in x}
             if cache is not None:
                 for name, (_, k, v) in projected.items():
                     memory.setdefault(name, [])[index:] = [(k, v)]
@@ -135,7 +136,12 @@ class LanguageTrunk(Backbone):
         return {name: self.streams.leave(name, self.norm(x[name])) for name in asked}
 
 
-def _look(query: Tensor, seen: Mapping[str, tuple[Tensor, Tensor]], names: tuple[str, ...], mask: Tensor) -> Tensor:
+def _look(name: str, query: Tensor, seen: Mapping[str, tuple[Tensor, Tensor]], names: tuple[str, ...], mask: Tensor, layer: int,
+          ) -> Tensor:
     """Attention over the words and then the streams named, under `mask`."""
     keys, values = (torch.cat([seen[name][i] for name in names], dim=2) for i in (0, 1))
-    return attend(query, keys, values, mask)
+
+    def whose() -> Whose:
+        return Whose(layer + 1, ((name, query.shape[2]),), tuple((n, seen[n][0].shape[2]) for n in names))
+
+    return attend(query, keys, values, mask, whose)

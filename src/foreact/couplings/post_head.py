@@ -78,7 +78,8 @@ class PostPredictionHead(Coupling):
         self.head = config.head.build(Readable(
             dimensions=dimensions, horizon=config.horizon, offsets=config.future_offsets,
             futures={} if tapped else {name: dimensions.forms[name].exposed for name in self._parts},
-            taps=(tokens, dimensions.hidden["video"]) if tapped else None, levels=len(self._layers)))
+            taps=(tokens, dimensions.hidden["video"]) if tapped else None, levels=len(self._layers),
+            tapped=tuple((name, self.layout[name].length) for name in self._parts) if tapped else ()))
 
     def begin(self) -> Session | None:
         return None

@@ -10,8 +10,9 @@ feeds them all (its BridgeL8).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -24,9 +25,10 @@ from foreact.flow.rotary import house, rotate
 from foreact.flow.samplers import Levels, Solver, State, integrate
 from foreact.flow.schedules import SigmaDensity, draw_sigma, sigmas
 from foreact.flow.targets import interpolate, to_velocity
-from foreact.nets.blocks import CrossAttention, FeedForward, SigmaEmbedding, attend, join_heads, modulate, split_heads, unit
+from foreact.nets.attention import Spans, Whose, attend
+from foreact.nets.blocks import CrossAttention, FeedForward, SigmaEmbedding, join_heads, modulate, split_heads, unit
 from foreact.nets.head import Head, Readable, Reading
-from foreact.nets.resampler import Resampler
+from foreact.nets.resampler import POOLED, Resampler
 from foreact.nets.streams import Rotations
 
 __all__ = ["ActionExpert"]
@@ -46,12 +48,12 @@ class _Layer(nn.Module):
         self.feed_forward = FeedForward(width, expansion * width)
         self.table = nn.Parameter(torch.zeros(6, width))
 
-    def forward(self, x: Tensor, modulation: Tensor, angle: Tensor, conditions: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, modulation: Tensor, angle: Tensor, conditions: Tensor, mask: Tensor, whose: Callable[[], Whose]) -> Tensor:
         shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = (modulation + self.table).unbind(-2)
         q, k, v = (split_heads(t, self.heads) for t in self.query_key_value(modulate(x, scale, shift)).chunk(3, dim=-1))
         q, k = rotate(unit(q, self.query_norm), angle), rotate(unit(k, self.key_norm), angle)
         x = x + (1 + gate) * self.out(join_heads(attend(q, k, v)))
-        x = x + self.condition(self.condition_norm(x), conditions, mask)
+        x = x + self.condition(self.condition_norm(x), conditions, mask, whose)
         return x + (1 + gate_mlp) * self.feed_forward(modulate(x, scale_mlp, shift_mlp))
 
 
@@ -130,6 +132,7 @@ class ActionExpert(Head):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         self._rotations = Rotations(house(width // config.heads))
+        self._tapped = readable.tapped if config.bridged else readable.levels * readable.tapped
         self._positions = tuple((float(i), 0.0, 0.0) for i in range(readable.horizon // config.steps_per_token))
 
     def loss(self, reading: Reading, actions: Float[Tensor, "batch horizon action"], known: Bool[Tensor, "batch horizon"], *,
@@ -160,7 +163,8 @@ class ActionExpert(Head):
         x = self.embed(actions.unflatten(1, (-1, self.config.steps_per_token)).flatten(2))
         angle = self._rotations(self._positions, actions.device)
         for index, layer in enumerate(self.layers):
-            x = layer(x, modulation, angle, *conditions[index * len(conditions) // len(self.layers)])
+            tokens, real = conditions[index * len(conditions) // len(self.layers)]
+            x = layer(x, modulation, angle, tokens, real, partial(self._whose, index + 1, x.shape[1], tokens.shape[1]))
         shift, scale = self.final(level)[:, None].chunk(2, dim=-1)
         return self.unembed(modulate(x, scale, shift)).float().reshape(actions.shape)
 
@@ -170,7 +174,7 @@ class ActionExpert(Head):
         seen: Mapping[str, Tensor] = {"present": context.frame[:, None], **reading.futures}
         if reading.taps is not None:
             taps = reading.taps.unflatten(1, (self.levels, -1))
-            seen = {**seen, "tap": taps if self.pool is None else self.pool(taps)}
+            seen = {**seen, "tap": taps if self.pool is None else self.pool(taps, self._tapped)}
         vision = {n: self.vision[n](seen[n].to(context.frame.dtype)) + self.place[n] + self.time[n] for n in self.vision}
         shared = [self.state(context.state)[:, None], self.text(context.text)]
         found = []
@@ -180,3 +184,15 @@ class ActionExpert(Head):
             real = context.text_mask.new_ones(context.batch, tokens.shape[1] - context.text.shape[1])
             found.append((self.condition_norm(tokens), torch.cat([real, context.text_mask], dim=1)))
         return found
+
+    def _whose(self, layer: int, asking: int, conditions: int) -> Whose:
+        """So many tokens of the chunk look at so many conditions, in the order in which `_conditions` lays them out."""
+        readable, dimensions = self.readable, self.readable.dimensions
+        spans: list[tuple[str, int]] = [("frame", dimensions.view.tokens)] if "present" in self.vision else []
+        spans += [(name, len(readable.offsets) * form.tokens) for name, form in readable.futures.items()]
+        if self.pool is not None:
+            spans.append((POOLED, len(self.place["tap"])))
+        elif readable.taps is not None:
+            spans += self._tapped
+        spans.append(("state", 1))
+        return Whose(layer, (("action", asking),), (*spans, ("text", conditions - sum(count for _, count in spans))))

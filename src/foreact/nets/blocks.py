@@ -6,6 +6,7 @@ Legend: B batch, N tokens of a stream, M tokens seen, H heads, D head size, W wi
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from foreact.contract.errors import MisfitError
+from foreact.nets.attention import Whose, attend
 
-__all__ = ["CrossAttention", "FeedForward", "PlainBlock", "SigmaEmbedding", "attend", "join_heads", "modulate",
-           "require_even_heads", "split_heads", "unit"]
+__all__ = ["CrossAttention", "FeedForward", "PlainBlock", "SigmaEmbedding", "join_heads", "modulate", "require_even_heads",
+           "split_heads", "unit"]
 
 
 def require_even_heads(width: int, heads: int) -> None:
@@ -33,20 +35,6 @@ def split_heads(x_BNW: Float[Tensor, "B N W"], heads: int) -> Float[Tensor, "B H
 def join_heads(x_BHND: Float[Tensor, "B H N D"]) -> Float[Tensor, "B N W"]:
     b, h, n, d = x_BHND.shape
     return x_BHND.transpose(1, 2).reshape(b, n, h * d)
-
-
-def attend(q: Float[Tensor, "B H N D"], k: Float[Tensor, "B H M D"], v: Float[Tensor, "B H M D"],
-           mask: Bool[Tensor, "*lead #N M"] | None = None) -> Float[Tensor, "B H N D"]:
-    """Softmax attention; True in `mask` may be seen.
-
-    The fused kernel everywhere but on CPU, where its backward pass costs several times that of two plain products.
-    """
-    if q.device.type != "cpu":
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-    if mask is not None:
-        logits = logits.masked_fill(~mask, float("-inf"))
-    return logits.softmax(dim=-1).to(v.dtype) @ v
 
 
 def modulate(x: Float[Tensor, "B N W"], scale: Float[Tensor, "B #N W"], shift: Float[Tensor, "B #N W"]) -> Float[Tensor, "B N W"]:
@@ -81,10 +69,11 @@ class CrossAttention(nn.Module):
         self.query, self.out = nn.Linear(width, width), nn.Linear(width, width)
         self.key_value = nn.Linear(memory_width, 2 * width)
 
-    def forward(self, x: Float[Tensor, "B N W"], memory: Float[Tensor, "B M E"], mask: Bool[Tensor, "B M"]) -> Float[Tensor, "B N W"]:
+    def forward(self, x: Float[Tensor, "B N W"], memory: Float[Tensor, "B M E"], mask: Bool[Tensor, "B M"],
+                whose: Callable[[], Whose] | None = None) -> Float[Tensor, "B N W"]:
         k, v = self.key_value(memory).chunk(2, dim=-1)
         q, k, v = (split_heads(t, self.heads) for t in (self.query(x), k, v))
-        return self.out(join_heads(attend(q, k, v, mask[:, None, None, :])))
+        return self.out(join_heads(attend(q, k, v, mask[:, None, None, :], whose)))
 
 
 class FeedForward(nn.Sequential):

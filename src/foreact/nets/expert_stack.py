@@ -56,8 +56,8 @@ class ExpertStack(nn.Module):
             projected = {name: self._turned(expert[name].project(index, x[name], lit[name]), angle[name]) for name in inputs}
             seen = {name: layers[index] for name, layers in held.items() if name not in inputs}
             seen |= {name: (k, v) for name, (_, k, v) in projected.items()}
-            x = {name: expert[name].carry_on(index, x[name], look(name, projected[name][0], seen, layout), lit[name],
-                                             memory[self.home[name]]) for name in inputs}
+            x = {name: expert[name].carry_on(index, x[name], look(name, projected[name][0], seen, layout, index),
+                                             lit[name], memory[self.home[name]]) for name in inputs}
             if cache is not None:
                 for name, (_, k, v) in projected.items():
                     held.setdefault(name, [])[index:] = [(k, v)]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from foreact.contract.axes import Dimensions, Encoded, Noise, SubstrateForm
 from foreact.contract.config import Buildable, Config
+from foreact.nets.attention import Spans
 
 __all__ = ["Head", "Readable", "Reading"]
 
@@ -23,6 +24,7 @@ class Readable:
 
     futures: the exposed form of each predicted part, at `offsets` control steps; empty where nothing is predicted.
     taps: (tokens, width) of the hidden states of the predictor, or None; they come from `levels` layers, lowest first.
+    tapped: whose they are in each of these layers: streams with their lengths, in order.
     """
 
     dimensions: Dimensions
@@ -31,6 +33,7 @@ class Readable:
     futures: Mapping[str, SubstrateForm] = field(default_factory=dict)
     taps: tuple[int, int] | None = None
     levels: int = 1
+    tapped: Spans = ()
 
 
 @dataclass(frozen=True, kw_only=True)

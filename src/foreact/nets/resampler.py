@@ -7,6 +7,7 @@ learnt. The same weights serve every frame.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -14,9 +15,13 @@ from torch import Tensor, nn
 
 from foreact.contract.axes import SubstrateForm
 from foreact.contract.config import Buildable, Config
+from foreact.nets.attention import Spans, Whose
 from foreact.nets.blocks import CrossAttention, FeedForward
 
-__all__ = ["Resampler"]
+__all__ = ["POOLED", "Resampler"]
+
+POOLED = "pooled"
+"""The name of its tokens in attention."""
 
 
 class Resampler(nn.Module, Buildable):
@@ -44,11 +49,14 @@ class Resampler(nn.Module, Buildable):
         self.looks = nn.ModuleList(CrossAttention(width, width, config.heads) for _ in range(config.depth))
         self.feeds = nn.ModuleList(FeedForward(width, config.expansion * width) for _ in range(config.depth))
 
-    def forward(self, frames: Float[Tensor, "batch time tokens channels"]) -> Float[Tensor, "batch time few width"]:
+    def forward(self, frames: Float[Tensor, "batch time tokens channels"], whose: Spans = ()) -> Float[Tensor, "batch time few width"]:
+        """whose: of which streams the tokens of a frame are, for those who listen to attention."""
         seen = self.seen_norm(self.embed(frames) + self.place).flatten(0, 1)
         all_of_it = seen.new_ones(seen.shape[:2], dtype=torch.bool)
         x = self.queries.expand(len(seen), -1, -1)
-        for look_norm, look, feed_norm, feed in zip(self.look_norms, self.looks, self.feed_norms, self.feeds, strict=True):
-            x = x + look(look_norm(x), seen, all_of_it)
+        layers = zip(self.look_norms, self.looks, self.feed_norms, self.feeds, strict=True)
+        for index, (look_norm, look, feed_norm, feed) in enumerate(layers):
+            named = partial(Whose, index + 1, ((POOLED, x.shape[1]),), whose or (("", seen.shape[1]),))
+            x = x + look(look_norm(x), seen, all_of_it, named)
             x = x + feed(feed_norm(x))
         return self.final_norm(x).unflatten(0, frames.shape[:2])

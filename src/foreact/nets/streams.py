@@ -11,7 +11,7 @@ from torch import Tensor
 from foreact.contract.axes import Cache, RollingCache
 from foreact.contract.layout import Layout, Position
 from foreact.flow.rotary import Rotary, angles, house, rotate
-from foreact.nets.blocks import attend
+from foreact.nets.attention import Whose, attend
 
 __all__ = ["KeyValueCache", "Rotations", "look"]
 
@@ -76,12 +76,16 @@ class Rotations:
 
 
 def look(name: str, query: Float[Tensor, "B H N D"], seen: Mapping[str, tuple[Tensor, Tensor]], layout: Layout,
-         ) -> Float[Tensor, "B H N D"]:
-    """Attention of stream `name` over exactly the tokens that it may see; `seen` holds keys and values by stream."""
+         layer: int) -> Float[Tensor, "B H N D"]:
+    """Attention of stream `name` over exactly the tokens that it may see; `seen` holds keys and values by stream. layer: from 0."""
     sights = layout.sees[name]
     keys = torch.cat([seen[s.stream][0] for s in sights], dim=2)
     values = torch.cat([seen[s.stream][1] for s in sights], dim=2)
     mask = None
     if any(s.when != "all" for s in sights):
         mask = torch.cat([layout.block(name, s) for s in sights], dim=1).to(query.device)
-    return attend(query, keys, values, mask)
+
+    def whose() -> Whose:
+        return Whose(layer + 1, ((name, query.shape[2]),), tuple((s.stream, seen[s.stream][0].shape[2]) for s in sights))
+
+    return attend(query, keys, values, mask, whose)
