@@ -103,11 +103,12 @@ class _Heard:
         weights = gaze.weights.mean(dim=2).unflatten(0, (self._batch, -1)).mean(dim=1)  # over the action's tokens, and its candidates
         keys, weights = self._through(gaze.keys, weights)
         pieces = list(zip((n for n, _ in keys), weights.split([count for _, count in keys], dim=-1), strict=True))
-        lying = {name for name, piece in pieces if name in self._grids and piece.shape[-1] % int(np.prod(self._grids[name])) == 0}
+        places = {name: int(np.prod(grid)) for name, grid in self._grids.items()}
+        lying = {name for name, piece in pieces if name in places and piece.shape[-1] % places[name] == 0}
         self.pictures |= lying
         mass: dict[str, Tensor] = {}
         for name, piece in pieces:
-            summed = piece.unflatten(-1, (-1, int(np.prod(self._grids[name])))).sum(dim=-2) if name in lying else piece.sum(-1, keepdim=True)
+            summed = piece.unflatten(-1, (-1, places[name])).sum(-2) if name in lying else piece.sum(-1, keepdim=True)
             mass[name] = mass[name] + summed if name in mass else summed
         self.found[gaze.layer].append({name: x.float().cpu() for name, x in mass.items()})
 

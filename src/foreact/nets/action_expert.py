@@ -25,7 +25,7 @@ from foreact.flow.rotary import house, rotate
 from foreact.flow.samplers import Levels, Solver, State, integrate
 from foreact.flow.schedules import SigmaDensity, draw_sigma, sigmas
 from foreact.flow.targets import interpolate, to_velocity
-from foreact.nets.attention import Spans, Whose, attend
+from foreact.nets.attention import Whose, attend
 from foreact.nets.blocks import CrossAttention, FeedForward, SigmaEmbedding, join_heads, modulate, split_heads, unit
 from foreact.nets.head import Head, Readable, Reading
 from foreact.nets.resampler import POOLED, Resampler
