@@ -69,7 +69,7 @@ def test_the_card_says_what_the_classes_say(name):
         model = found.run(size).model
         coupling, regime = (type(p).owner for p in (model.coupling, model.regime))
         assert regime.name in card.axes["regime"]
-        assert coupling.family in card.axes["coupling"] or name in ("fast-wam",)
+        assert coupling.family in card.axes["coupling"] or name in ("fast-wam", "geosem-wam")
     assert all(sentence.endswith(".") for sentence in (card.philosophy, *card.deviations))
     assert str(card.year) in card.bibtex
     assert card.arxiv in card.bibtex

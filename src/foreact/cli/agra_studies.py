@@ -7,10 +7,10 @@ Instance regimes are not run here.
 
 from __future__ import annotations
 
-from foreact.cli.factor_study import Arm, FactorStudy
+from foreact.cli.factor_study import Arm, FactorStudy, Family, Grid
 from foreact.evaluation.claims import Claim
 
-__all__ = ["STUDIES"]
+__all__ = ["FAMILY"]
 
 _NONE = ("model.alignment=null",)
 
@@ -55,4 +55,8 @@ TEACHER = FactorStudy(
               condition="clean"),
     ))
 
-STUDIES = (LAYERS, TEACHER)
+FAMILY = Family(
+    name="agra", recipe="agra", studies=(LAYERS, TEACHER),
+    grid=Grid(tasks=("button-press-topdown", "window-open", "faucet-close"), demonstrations=40, steps=320, episodes=6),
+    collect=(), demonstrations="",
+    source="the source's figures are of a humanoid robot and a model of some 2 B parameters")

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from foreact.contract.errors import ForeactError
@@ -66,13 +66,15 @@ class Children:
     def __init__(self) -> None:
         self._running: dict[str, tuple[subprocess.Popen[bytes], Path]] = {}
 
-    def start(self, name: str, words: Sequence[str], log: Path, *, environment: Mapping[str, str] | None = None) -> None:
+    def start(self, name: str, words: Sequence[str], log: Path, *, environment: Mapping[str, str] | None = None,
+              output: Path | None = None) -> None:
+        """output: where standard output goes, in place of the log."""
         log.parent.mkdir(parents=True, exist_ok=True)
         variables = {**os.environ, **_THREADS, **(environment or {}), PARENT: str(os.getpid())}
-        with open(log, "ab") as file:
+        with open(log, "ab") as file, nullcontext(file) if output is None else open(output, "wb") as out:
             # a session of its own: Ctrl-C in the terminal reaches it once, through us
             process = subprocess.Popen([sys.executable, "-m", "foreact", *words], env=variables, stdin=subprocess.DEVNULL,
-                                       stdout=file, stderr=file, start_new_session=True)
+                                       stdout=out, stderr=file, start_new_session=True)
         self._running[name] = (process, log)
 
     def wait(self, look: Callable[[], None], *, until: Callable[[], bool] | None = None) -> None:

@@ -34,10 +34,11 @@ settings (each as key=value or --key value)
   seeds_per_task=25      seed_start=1000000   out_of_bounds=clip|error   stop_after_success=true   lanes=4
   workers=1  envs=4      on=local|ray         vector=sync|async          videos.successes=0        videos.failures=0
   environment.horizon=500   environment.instructions=canonical|paraphrases
+  foresight=own|true|noise|zero   what the action reads in place of the imagined future; true: what the scripted expert would bring about
   rollback.delta=0.2     rollback.limit=3     rollback.buffer=16         rollback.restorable=true   any of them turns rollback on: when
                          the value of a plan falls by more than delta below its peak, the simulator goes back to the peak"""
 SETTINGS = True
-KEYS = ("seeds_per_task", "seed_start", "out_of_bounds", "stop_after_success", "lanes", "envs", "workers", "on", "vector")
+KEYS = ("seeds_per_task", "seed_start", "out_of_bounds", "stop_after_success", "lanes", "envs", "workers", "on", "vector", "foresight")
 _CONTROLS = ("expert", "random", "still")
 
 

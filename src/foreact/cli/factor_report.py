@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from foreact.cli.factor_study import Grid
+from foreact.cli.factor_study import Family
 from foreact.contract.config import encode
 from foreact.contract.storage import atomic_write_text
 
@@ -18,8 +18,8 @@ RULE = (
     "The rule, fixed before the runs: an interval is the wider, on each side, of Student's t between training seeds and Newcombe's for "
     "the paired episodes of all of them. A claim that one arm is better is *reproduced* where the interval of the difference lies above "
     "zero, *not reproduced* where it lies below half of the source's own difference (below zero where it gives none), and otherwise "
-    "*undecided at this size*; a claim of no difference is judged by its margin in the same way. Every claim is judged by itself; nothing "
-    "is corrected for their number.")
+    "*undecided at this size*; a claim of no difference is judged by its margin in the same way, and one about a measure by Student's t "
+    "alone. Every claim is judged by itself; nothing is corrected for their number.")
 
 
 def summary(found: Mapping[str, Any]) -> str:
@@ -34,7 +34,7 @@ def summary(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def page(found: Mapping[str, Any], name: str, image: str) -> str:
+def page(family: Family, found: Mapping[str, Any], name: str, image: str) -> str:
     """The study `name` as Markdown; `image`: where its picture lies, from the page."""
     study, grid = found["studies"][name], found["grid"]
     chance = study["chance"]
@@ -48,28 +48,59 @@ def page(found: Mapping[str, Any], name: str, image: str) -> str:
         plan = "" if row["plan_ms"] is None else f"{row['plan_ms']:.0f}"
         lines.append(f"| {row['arm']} | {' | '.join(cells)} | {plan} |")
     lines.append(f"| *random actions* | {' | '.join(cell for c in conditions for cell in _cells(chance[c], None))} | |")
+    lines += [*_measures(study), *_training(study)]
     backs = [f"{row['arm']}: {row['rolled_back'][0]} of {row['rolled_back'][1]}" for row in study["rows"] if row["rolled_back"]]
     if backs:
         lines += ["", f"Episodes that went back at least once: {'; '.join(backs)}."]
     lines += ["", "| claim | difference | 95 % | by training seed | source | verdict |", "| --- | ---: | --- | --- | ---: | --- |"]
     for claim in study["claims"]:
         low, high = claim["interval"]
-        source = "" if claim["paper"] is None else f"{100 * claim['paper']:+.1f}"
-        kind = "" if claim["margin"] is None else f" (within {100 * claim['margin']:.0f} points)"
-        lines.append(f"| {claim['says']}{kind} | {100 * claim['difference']:+.1f} | {100 * low:+.0f} to {100 * high:+.0f} | "
-                     f"{_seeds(claim['by_training_seed'], sign=True)} | {source} | **{claim['verdict']}** |")
+        scale, digits = (1, 2) if claim["measure"] else (100, 0)
+        source = "" if claim["paper"] is None else f"{scale * claim['paper']:+.{digits or 1}f}"
+        kind = "" if claim["margin"] is None else f" (within {scale * claim['margin']:.{digits}f}{' points' if scale == 100 else ''})"
+        seeds = ", ".join(f"{scale * value:+.{digits}f}" for value in claim["by_training_seed"])
+        lines.append(f"| {claim['says']}{kind} | {scale * claim['difference']:+.{digits or 1}f} | {scale * low:+.{digits}f} to "
+                     f"{scale * high:+.{digits}f} | {seeds} | {source} | **{claim['verdict']}** |")
     seen, ran = list(grid["tasks"]), list(chance[conditions[0]]["tasks"])
     tasks = ", ".join(seen) if set(seen) == set(ran) else f"trained on {', '.join(seen)}; run on {', '.join(ran)}"
     lines += [
         "", RULE, "",
         f"Recipe `{found['recipe']}` at size {grid['size']}; {len(grid['tasks'])} Meta-World tasks ({tasks}), {grid['demonstrations']} "
-        f"demonstrations of each in Clean and as many in Random, some of them failures; {grid['steps']} optimisation steps, "
+        f"demonstrations of each{family.demonstrations}; {grid['steps']} optimisation steps"
+        f"{'' if study['equal'] == 'steps' else ' of the first arm, and for every other arm as many operations as these took'}, "
         f"{grid['training_seeds']} training seeds, each run on {grid['episodes']} unseen seeds per task and condition from 1,000,000 on, "
         f"at most {grid['horizon']} control steps. Protocol fingerprint {study['rows'][0]['fingerprint']}. Intervals of the upper table "
-        "are Wilson's over the episodes of all trainings. Success in points; the source ran RoboTwin 2.0 with a model of 1.9 B parameters, "
+        f"are Wilson's over the episodes of all trainings. Success in points; {family.source}, "
         "so its figures stand beside ours for the sign and the size of a difference, not for the level.", "",
-        f"`foreact study {found['recipe']} {shlex.join(_words(grid, name))}` runs it again.", ""]
+        f"`foreact study {family.name} {shlex.join(_words(family, grid, name))}` runs it again.", ""]
     return "\n".join(lines)
+
+
+def _measures(study: Mapping[str, Any]) -> list[str]:
+    """What was measured on each arm's trainings, as a table; nothing where nothing was."""
+    if not study["measures"]:
+        return []
+    lines = ["", f"| arm | {' | '.join(f'{name} | by training seed | source' for name in study['measures'])} |",
+             f"| --- | {' | '.join('---: | --- | ---:' for _ in study['measures'])} |"]
+    for row in study["rows"]:
+        cells = []
+        for name in study["measures"]:
+            values = row["measures"].get(name, {}).get("by_training_seed", [])
+            paper = row["measures"].get(name, {}).get("paper")
+            cells += [f"{sum(values) / len(values):.2f}" if values else "", ", ".join(f"{value:.2f}" for value in values),
+                      "" if paper is None else f"{paper:.2f}"]
+        if any(cells):
+            lines.append(f"| {row['arm']} | {' | '.join(cells)} |")
+    return lines
+
+
+def _training(study: Mapping[str, Any]) -> list[str]:
+    """What trainings took, where they are equal in operations and not in steps."""
+    if study["equal"] == "steps":
+        return []
+    lines = ["", "| arm | steps | operations of training | processor seconds |", "| --- | ---: | ---: | ---: |"]
+    return lines + [f"| {row['arm']} | {row['training']['steps']} | {row['training']['flops'] / 1e12:.1f} T | "
+                    f"{row['training']['seconds']:.0f} |" for row in study["rows"]]
 
 
 def picture(study: Mapping[str, Any], path: Path) -> None:
@@ -102,20 +133,20 @@ def picture(study: Mapping[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
-def publish(found: Mapping[str, Any], folder: Path, prefix: str) -> list[Path]:
+def publish(family: Family, found: Mapping[str, Any], folder: Path) -> list[Path]:
     """Write a page and a picture for each study into `folder`; returns the pages."""
-    pages = []
+    pages, prefix = [], family.name
     for name, study in found["studies"].items():
         picture(study, folder / "images" / f"{prefix}-{name}.png")
         target = folder / f"{prefix}-{name}.md"
-        atomic_write_text(target, page(found, name, f"images/{prefix}-{name}.png"))
+        atomic_write_text(target, page(family, found, name, f"images/{prefix}-{name}.png"))
         pages.append(target)
     return pages
 
 
-def _words(grid: Mapping[str, Any], name: str) -> list[str]:
+def _words(family: Family, grid: Mapping[str, Any], name: str) -> list[str]:
     """The settings of this study that are not the defaults."""
-    defaults = encode(Grid())
+    defaults = encode(family.grid)
     changed = {key: value for key, value in grid.items() if key != "only" and value != defaults[key]}
     return [f"{key}={value if isinstance(value, (int, str)) else json.dumps(value)}" for key, value in {"only": [name], **changed}.items()]
 
@@ -131,11 +162,13 @@ def _cells(found: Mapping[str, Any], paper: float | None) -> list[str]:
             _seeds(found["by_training_seed"]) if len(found["by_training_seed"]) > 1 else "", "" if paper is None else f"{100 * paper:.1f}"]
 
 
-def _seeds(values: list[float], *, sign: bool = False) -> str:
-    return ", ".join(f"{100 * value:{'+' if sign else ''}.0f}" for value in values)
+def _seeds(values: list[float]) -> str:
+    return ", ".join(f"{100 * value:.0f}" for value in values)
 
 
 def _difference(claim: Mapping[str, Any]) -> str:
     low, high = claim["interval"]
+    if claim["measure"]:
+        return f"{claim['difference']:+.2f}, {low:+.2f} to {high:+.2f}"
     source = "" if claim["paper"] is None else f"; source {100 * claim['paper']:+.1f}"
     return f"{100 * claim['difference']:+.1f} points, {100 * low:+.0f} to {100 * high:+.0f}{source}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from foreact.cli.factor_study import Arm, FactorStudy
+from foreact.cli.factor_study import Arm, FactorStudy, Family, Grid
 from foreact.evaluation.claims import Claim
 
-__all__ = ["STUDIES"]
+__all__ = ["FAMILY"]
 
 _PAPER = {"clean": 0.840, "random": 0.557}
 _MARGIN = 0.10
@@ -125,4 +125,9 @@ SHOTS = FactorStudy(
         Claim(says="5 shots beat 1, under Clean", first="5 shots", second="1 shot", condition="clean", paper=0.189),
     ))
 
-STUDIES = (TARGETS, STEPS, VALUE, MASK, SHOTS, VIDEO)
+FAMILY = Family(
+    name="mv-wam", recipe="mv-wam", studies=(TARGETS, STEPS, VALUE, MASK, SHOTS, VIDEO), grid=Grid(),
+    # failures belong to the data of a value; Random serves stages that learn video alone
+    collect=("condition=both", "keep_failures=true", "expert.astray_fraction=0.15"),
+    demonstrations=" in Clean and as many in Random, some of them failures",
+    source="the source ran RoboTwin 2.0 with a model of 1.9 B parameters")

@@ -52,9 +52,10 @@ def main(options: argparse.Namespace, settings: list[str]) -> Result:
 
         found = run(apply_overrides(AnchorStudy(), settings), out, options.data)
         return Result(data=found, text=table(found))
-    from foreact.cli import agra_studies, factor_report, factor_study, mv_wam_studies
+    from foreact.cli import agra_studies, factor_report, factor_study, mv_wam_studies, representation_studies
 
-    studies = {"mv-wam": mv_wam_studies.STUDIES, "agra": agra_studies.STUDIES}[options.study]
-    found = factor_study.run(options.study, apply_overrides(factor_study.Grid(), settings), studies, out, options.data)
-    pages = factor_report.publish(found, out / "pages", options.study)
+    families = (mv_wam_studies.FAMILY, agra_studies.FAMILY, representation_studies.REPRESENTATION, representation_studies.IMAGINATION)
+    family = next(family for family in families if family.name == options.study)
+    found = factor_study.run(family, apply_overrides(family.grid, settings), out, options.data)
+    pages = factor_report.publish(family, found, out / "pages")
     return Result(data=found, text=factor_report.summary(found) + "\n" + "\n".join(f"page: {page}" for page in pages))

@@ -16,12 +16,21 @@ __all__ = ["Job", "run_tracks"]
 
 @dataclass(frozen=True)
 class Job:
-    """One command with the file that says that it is done. A training's is written here, once it has ended well."""
+    """One command with the file that says that it is done. A training's is written here, once it has ended well.
+
+    tells: the command's standard output is what it found, and becomes that file.
+    """
 
     name: str
     words: list[str]
     done: Path
     log: Path
+    tells: bool = False
+
+    @property
+    def told(self) -> Path | None:
+        """Where its standard output goes while it runs."""
+        return self.done.with_suffix(".part") if self.tells else None
 
 
 def run_tracks(children: Children, tracks: Sequence[Sequence[Job]], workers: int, *, what: str = "study") -> None:
@@ -35,7 +44,9 @@ def run_tracks(children: Children, tracks: Sequence[Sequence[Job]], workers: int
                 track = waiting.pop(0)
                 job = next((j for j in track if not j.done.exists()), None)
                 if job is not None:
-                    children.start(job.name, job.words, job.log)
+                    if job.told is not None:
+                        job.told.parent.mkdir(parents=True, exist_ok=True)
+                    children.start(job.name, job.words, job.log, output=job.told)
                     running[job.name] = (job, track)
             bar.at(sum(job.done.exists() for job in jobs), ", ".join(running))
             time.sleep(0.25)
@@ -48,6 +59,8 @@ def _settle(children: Children, running: dict[str, tuple[Job, Iterator[Job]]], w
         job, track = running.pop(name)
         if job.words[0] == "train" and code == 0:
             job.done.touch()
+        if job.told is not None and code == 0:
+            job.told.replace(job.done)
         if not job.done.exists():
             lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-6:]
             raise ConfigError(f"{name} failed", where=str(log), found=f"exit code {code}:\n    " + "\n    ".join(lines),

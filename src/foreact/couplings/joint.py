@@ -56,6 +56,7 @@ class JointGeneration(Coupling):
         action_pace: factor on the rotary time of actions; 1 puts an action where the frames of its time are.
         levels: one noise level for all streams; one each; or one for every single frame (diffusion forcing, arXiv 2407.01392).
         order: streams denoised together, or the action finished in the first half of the steps, or the futures in it.
+        future_steps: evaluations in which futures that come first are denoised, None for as many as the action's.
         future_at_test: imagined by denoising; left as noise, which a net with levels of its own takes for "unknown"; or absent,
             where the action does not see it.
         """
@@ -75,6 +76,7 @@ class JointGeneration(Coupling):
         action_pace: float = 1.0
         levels: Literal["shared", "independent", "per-frame"] = "shared"
         order: Literal["together", "action-first", "future-first"] = "together"
+        future_steps: int | None = None
         future_at_test: Literal["imagined", "noise", "absent"] = "imagined"
         density: SigmaDensity = "uniform"
         shift: float = 1.0
@@ -86,6 +88,9 @@ class JointGeneration(Coupling):
             if self.steps < 1 or self.horizon < 1:
                 raise ConfigError("horizon and steps must be at least 1", where="model.coupling",
                                   found=f"horizon = {self.horizon}, steps = {self.steps}")
+            if self.future_steps is not None and (self.future_steps < 1 or self.order != "future-first"):
+                raise ConfigError("futures have steps of their own where they come first", where="model.coupling.future_steps",
+                                  found=f"{self.future_steps}, order = {self.order}", accepted="1 or more, with order = future-first")
 
         def requires(self) -> frozenset[str]:
             return frozenset({"denoise"})
@@ -268,8 +273,9 @@ class JointGeneration(Coupling):
         first = {"together": None, "action-first": {"action"}, "future-first": set(self.futures)}[self.config.order]
         plan = dict.fromkeys(names, whole)
         if first is not None:
-            early = torch.cat([whole, torch.zeros(steps)])
-            late = torch.cat([torch.ones(steps), whole])
+            before = self.config.future_steps or steps
+            early = torch.cat([sigmas(before, shift=self.config.shift), torch.zeros(steps)])
+            late = torch.cat([torch.ones(before), whole])
             plan = {name: early if name in first else late for name in names}
         length = len(next(iter(plan.values())))
         return plan | dict.fromkeys(given, torch.zeros(length)) | dict.fromkeys(unknown, torch.ones(length))

@@ -26,9 +26,9 @@ import torch
 from torch import Tensor
 
 from foreact.contract.axes import SeededNoise
-from foreact.contract.config import leaves
 from foreact.contract.context import Window
 from foreact.contract.errors import ConfigError
+from foreact.contract.stand_ins import at_level, in_form_of, of_parts, reads_changes
 from foreact.diagnostics.check import Check, bootstrap_mean
 from foreact.diagnostics.trace import Trace
 from foreact.model import Through, WorldActionModel
@@ -95,20 +95,13 @@ def _interventions(model: WorldActionModel, window: Window, names: set[str]) -> 
     if names & set(model.parts):
         with torch.no_grad():
             encoded = model.encode_window(window.to(model.device))
-        in_changes = "changes" in [value for value in leaves(model.config.coupling).values() if isinstance(value, str)]
+        parts = of_parts(encoded.future, encoded.frame, changes=reads_changes(model.config.coupling))
 
         def true(seed: int, name: str, x: Tensor, sigma: Tensor | None) -> Tensor:
-            if name not in encoded.future:
+            clean = in_form_of(x, *parts[name]) if name in parts else None
+            if clean is None:
                 return x
-            clean = encoded.future[name]
-            if x.ndim == clean.ndim and x.shape[0] % clean.shape[0] == 0:
-                return clean.repeat_interleave(x.shape[0] // clean.shape[0], dim=0) if x.shape[1:] == clean.shape[1:] else x
-            flat = clean.flatten(1, 2)
-            if flat.shape[1:] != x.shape[1:]:
-                return x
-            if in_changes and name == next(iter(model.parts)):
-                flat = flat - encoded.frame.repeat(1, clean.shape[1], 1)
-            return _noised(flat.repeat_interleave(x.shape[0] // flat.shape[0], dim=0), sigma, seed)
+            return clean if x.ndim == encoded.future[name].ndim else _noised(clean, sigma, seed)
 
         found["replaced by the true one"] = lambda seed: partial(true, seed)
     return found
@@ -116,11 +109,7 @@ def _interventions(model: WorldActionModel, window: Window, names: set[str]) -> 
 
 def _noised(clean: Tensor, sigma: Tensor | None, seed: int) -> Tensor:
     """A clean future at the noise level of what it replaces, with noise that belongs to it alone and is another one in each draw."""
-    if sigma is None:
-        return clean
-    level = sigma.reshape(sigma.shape + (1,) * (clean.ndim - sigma.ndim)).to(clean)
-    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed)).to(clean)
-    return (1 - level) * clean + level * noise
+    return at_level(clean, sigma, torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed)).to(clean))
 
 
 def _plain(model: WorldActionModel, window: Window, settings: Interventions) -> Tensor:

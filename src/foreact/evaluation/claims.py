@@ -12,7 +12,7 @@ The interval used is the wider of the two on each side. The rule, with `low` and
     "no worse"   reproduced: low > -margin;   not reproduced: high < -margin
     "same"       reproduced: low > -margin and high < margin;   not reproduced: high < -margin or low > margin
 
-and otherwise undecided at this size.
+and otherwise undecided at this size. A claim about a measure that every training gives once has the first interval alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 from foreact.contract.errors import ConfigError
 from foreact.evaluation.statistics import PairedRates
 
-__all__ = ["Claim", "Finding", "Pairs", "difference", "verdict"]
+__all__ = ["Claim", "Finding", "Pairs", "difference", "measured", "verdict"]
 
 Verdict = Literal["reproduced", "not reproduced", "undecided at this size"]
 Pairs = Sequence[tuple[bool, bool]]
@@ -36,13 +36,14 @@ Pairs = Sequence[tuple[bool, bool]]
 class Claim:
     """What the source says of two arms. paper: its own difference, first minus second, as a share; None where it gives no figure.
 
-    margin: of "no worse" and "same", the difference that still counts as none.
+    margin: of "no worse" and "same", the difference that still counts as none. measure: what is compared in place of success.
     """
 
     says: str
     first: str
     second: str
-    condition: str
+    condition: str = ""
+    measure: str = ""
     kind: Literal["better", "no worse", "same"] = "better"
     paper: float | None = None
     margin: float | None = None
@@ -50,6 +51,8 @@ class Claim:
     def __post_init__(self) -> None:
         if (self.kind == "better") != (self.margin is None):
             raise ConfigError("a claim of no difference has a margin, and only such a claim", where="claim", found=self)
+        if bool(self.condition) == bool(self.measure):
+            raise ConfigError("a claim is about success under a condition, or about a measure", where="claim", found=self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,27 +63,38 @@ class Finding:
     low: float
     high: float
     by_seed: tuple[float, ...]
-    pairs: PairedRates
+    pairs: PairedRates | None = None
 
     def summary(self) -> dict[str, Any]:
         """As JSON data."""
-        return {"difference": self.difference, "interval": [self.low, self.high], "by_training_seed": list(self.by_seed),
-                "pairs": self.pairs.n, "p_value": self.pairs.p_value}
+        episodes = {} if self.pairs is None else {"pairs": self.pairs.n, "p_value": self.pairs.p_value}
+        return {"difference": self.difference, "interval": [self.low, self.high], "by_training_seed": list(self.by_seed), **episodes}
 
 
 def difference(pairs: Mapping[int, Pairs]) -> Finding:
     """`pairs`: by training seed, the outcomes of both arms on each episode. Raises `ConfigError` for fewer than two seeds."""
-    from scipy import stats
-
-    if len(pairs) < 2:
-        raise ConfigError("one training says nothing about how much trainings differ", where="training_seeds", found=len(pairs),
-                          accepted="2 or more; 3 for a claim")
     by_seed = np.array([PairedRates.of(list(each)).difference for each in pairs.values()])
+    mean, half = _between(by_seed)
     pooled = PairedRates.of([pair for each in pairs.values() for pair in each])
-    half = float(stats.t.ppf(0.975, len(by_seed) - 1) * by_seed.std(ddof=1) / np.sqrt(len(by_seed)))
-    mean, (low, high) = float(by_seed.mean()), pooled.interval()
+    low, high = pooled.interval()
     return Finding(difference=mean, low=max(-1.0, min(mean - half, low)), high=min(1.0, max(mean + half, high)),
                    by_seed=tuple(by_seed.tolist()), pairs=pooled)
+
+
+def measured(by_seed: Sequence[float]) -> Finding:
+    """`by_seed`: first minus second of one measure within each training seed. Raises `ConfigError` for fewer than two."""
+    mean, half = _between(np.array(by_seed))
+    return Finding(difference=mean, low=mean - half, high=mean + half, by_seed=tuple(by_seed))
+
+
+def _between(by_seed: np.ndarray) -> tuple[float, float]:
+    """Mean, and half of Student's interval."""
+    from scipy import stats
+
+    if len(by_seed) < 2:
+        raise ConfigError("one training says nothing about how much trainings differ", where="training_seeds", found=len(by_seed),
+                          accepted="2 or more; 3 for a claim")
+    return float(by_seed.mean()), float(stats.t.ppf(0.975, len(by_seed) - 1) * by_seed.std(ddof=1) / np.sqrt(len(by_seed)))
 
 
 def verdict(claim: Claim, found: Finding) -> Verdict:

@@ -27,6 +27,7 @@ from foreact.contract.context import Context, Plan, fake_context
 from foreact.contract.errors import ConfigError, SpecError
 from foreact.contract.specs import ActionSpec
 from foreact.envs.base import Environment, Observation
+from foreact.evaluation.foresight import Foresight, require_read, stand_in
 from foreact.model import WorldActionModel
 from foreact.selection.rollback import DIGITS
 
@@ -76,6 +77,7 @@ class Seat:
     """An episode under way: what the regime remembers of it, the calls made so far, and what a model with a history is shown.
 
     seen: observations at the last calls, the newest last; executed: actions since the start, as they were carried out.
+    coming: by camera, what would come under the expert, where the rules ask for it: (time, 3, height, width).
     """
 
     seed: int
@@ -84,6 +86,7 @@ class Seat:
     seen: list[Observation] = field(default_factory=list)
     executed: list[np.ndarray] = field(default_factory=list)
     session: Session | None = None
+    coming: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def noise_seed(seed: int, call: int) -> int:
@@ -116,7 +119,7 @@ class Controller:
     """Drives episodes with `model` under `regime` (by default the model's own).
 
     lanes: the batch size that defines a plan; 0 takes every batch as it comes, and results then depend on it.
-    imagine: decode the predicted futures to images, for recordings.
+    imagine: decode the predicted futures to images, for recordings. foresight: what the action reads in place of them.
     alone_ms: how long the plan of a single episode took, unpadded: what one robot waits for. Timed a few times at the start.
 
     Under a regime that carries a memory from call to call, every episode is planned alone, so nothing can depend on its neighbours.
@@ -124,9 +127,13 @@ class Controller:
 
     TIMED_ALONE = 8
 
-    def __init__(self, model: WorldActionModel, regime: Regime | None = None, *, lanes: int = 4, imagine: bool = False) -> None:
+    def __init__(self, model: WorldActionModel, regime: Regime | None = None, *, lanes: int = 4, imagine: bool = False,
+                 foresight: Foresight = "own") -> None:
         self.model, self.regime = model.eval(), regime or model.regime
         self.lanes, self.imagine = 1 if self.regime.persistent else lanes, imagine and model.substrate.watchable
+        self.foresight: Foresight = foresight
+        if foresight != "own":
+            require_read(self.model, foresight)
         self.alone_ms: list[float] = []
         self._left_to_time = self.TIMED_ALONE
         self._trusted: dict[int, bool] = {}
@@ -204,7 +211,9 @@ class Controller:
         seeds = [noise_seed(seat.seed, seat.memory.calls) for seat in seats]
         noise = SeededNoise([*seeds, *seeds[-1:] * padding], self.model.device)
         ready = time.perf_counter()
-        plan = self.model.plan(context, noise=noise, session=seats[0].session)
+        coming = [seat.coming for seat in [*seats, *[seats[-1]] * padding]] if self.foresight == "true" else None
+        through = stand_in(self.model, self.foresight, context, coming, noise)
+        plan = self.model.plan(context, noise=noise, session=seats[0].session, through=through)
         return _Made(plan, 1e3 * (ready - start), 1e3 * (time.perf_counter() - ready))
 
     def _hand_out(self, seats: Sequence[Seat], made: _Made) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from foreact.envs.base import EVALUATION_SEEDS, Condition
 from foreact.envs.metaworld import MetaWorld
 from foreact.evaluation.controller import OutOfBounds, Policy
 from foreact.evaluation.filming import Videos, recording_of, worth_filming
+from foreact.evaluation.foresight import Foresight, require_read
 from foreact.evaluation.protocol import Protocol, require_same
 from foreact.evaluation.result import EPISODES, RECORDINGS, Result, line_of, ordered, read_episodes
 from foreact.evaluation.rollout import EpisodeRecord
@@ -52,6 +53,7 @@ class EvaluationConfig:
     workers: processes, or Ray actors with on="ray"; envs: environments in each, whose plans are batched. vector: "async"
         gives each of them a process of its own, for one worker with a fast device and many cores.
     videos: how many episodes are filmed.
+    foresight: what the action reads in place of the future that the model imagines (see `foresight.py`); by default that one.
     rollback: go back when the value of a plan falls (see `selection/rollback.py`); None, the default, never does.
     """
 
@@ -69,6 +71,7 @@ class EvaluationConfig:
     vector: Literal["sync", "async"] = "sync"
     videos: Videos = field(default_factory=Videos)
     rollback: Rollback | None = None
+    foresight: Foresight = "own"
 
     def __post_init__(self) -> None:
         for name, least in (("seeds_per_task", 1), ("seed_start", 0), ("envs", 1), ("workers", 1), ("lanes", 0)):
@@ -93,7 +96,7 @@ class EvaluationConfig:
 
     def rules(self, policy: Policy.Config | None, *, footage: bool = False) -> SlotRules:
         return SlotRules(environment=self.environment, policy=policy, out_of_bounds=self.out_of_bounds,
-                         stop_after_success=self.stop_after_success, footage=footage, rollback=self.rollback)
+                         stop_after_success=self.stop_after_success, footage=footage, rollback=self.rollback, foresight=self.foresight)
 
     def protocol(self) -> tuple[Protocol, tuple[ObservationSpec, ActionSpec]]:
         """The protocol of this evaluation and the specs of its environments. Builds an environment for each condition."""
@@ -110,7 +113,9 @@ class EvaluationConfig:
             **shared, "tasks": self._tasks, "condition": of_condition, "observation_spec": specs[0], "action_spec": specs[1],
             "seeds": {"start": self.seed_start, "per_task": self.seeds_per_task}, "out_of_bounds": self.out_of_bounds,
             "stop_after_success": self.stop_after_success,
-            **({} if self.rollback is None else {"rollback": self.rollback})}), specs  # without it, results keep their fingerprint
+            # without them, results keep their fingerprint
+            **({} if self.rollback is None else {"rollback": self.rollback}),
+            **({} if self.foresight == "own" else {"foresight": self.foresight})}), specs
 
 
 def evaluate(policy: WorldActionModel | Policy.Config, config: EvaluationConfig, *, out: Path | str | None = None) -> Result:
@@ -125,6 +130,10 @@ def evaluate(policy: WorldActionModel | Policy.Config, config: EvaluationConfig,
         for name, ours, theirs in (("observation", source.observation, specs[0]), ("action", source.action, specs[1])):
             require_equal(ours, theirs, where=f"model.{name} against evaluation.environment",
                           next_step="evaluate with the cameras, image size and suite that the model was trained on")
+        if config.foresight != "own":
+            require_read(policy, config.foresight)
+    elif config.foresight != "own":
+        raise ConfigError("a control imagines nothing", where="evaluation.foresight", found=config.foresight, next_step="foresight=own")
     elif config.rollback is not None:
         raise ConfigError("a rollback is decided by the value of each plan, and a control makes no plans", where="evaluation.rollback",
                           found=source.identity["type"], accepted="a model whose plans have a value", next_step="set rollback=null")
@@ -152,7 +161,8 @@ def _run(policy: WorldActionModel | Policy.Config, source: Source, config: Evalu
     if not missing:
         return
     model, control = _parts(policy, source)
-    rules, spread = config.rules(control), {"envs": 1 if model is None else config.envs, "lanes": config.lanes}  # controls plan nothing
+    rules = _foreseeing(config.rules(control), model)
+    spread = {"envs": 1 if model is None else config.envs, "lanes": config.lanes}  # controls plan nothing
     if config.on == "ray":
         yield from over_ray(source, rules, missing, workers=config.workers, **spread)
     elif config.workers > 1:
@@ -160,6 +170,11 @@ def _run(policy: WorldActionModel | Policy.Config, source: Source, config: Evalu
     else:
         done = in_this_process(model, rules, missing, own_processes=config.vector == "async", **spread)
         yield from (finished.record for finished in done)
+
+
+def _foreseeing(rules: SlotRules, model: WorldActionModel | None) -> SlotRules:
+    """Seats look as far ahead as the model imagines, where it is to be shown what comes."""
+    return replace(rules, foresee=model.config.coupling.future_offsets) if model is not None and rules.foresight == "true" else rules
 
 
 def _parts(policy: Any, source: Source) -> tuple[WorldActionModel | None, Policy.Config | None]:
@@ -175,7 +190,7 @@ def _film(policy: Any, source: Source, config: EvaluationConfig, result: Result,
     model, control = _parts(policy, source)
     offsets = () if model is None else model.config.coupling.future_offsets
     with meter("filming", len(chosen)) as progress:
-        rules = config.rules(control, footage=True)
+        rules = _foreseeing(config.rules(control, footage=True), model)
         for finished in in_this_process(model, rules, list(chosen), envs=config.envs, lanes=config.lanes):
             recording_of(finished, chosen[finished.record.episode], specs=specs, policy=source.identity["type"], offsets=offsets,
                          ).save(folder)

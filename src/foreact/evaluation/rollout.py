@@ -118,6 +118,8 @@ def roll(controller: Controller | None, seats: VectorEnv, take: Callable[[], Epi
         held = np.full((seats.num_envs, *seats.single_action_space["held"].shape), NOWHERE, np.int64)
         if controller is not None:
             due = [index for index in busy if controller.due(table[index].seat)]
+            for index in due:
+                table[index].seat.coming = {name: x[index] for name, x in observations.get("coming", {}).items()}
             planned = _plan(controller, [table[i] for i in due], [_row(observations, i, table[i].instruction) for i in due])
             back = dict(zip(due, planned, strict=True))
             for index in busy:

@@ -6,6 +6,8 @@ is given None rests. Autoreset is off: what follows an episode is the caller's a
 
 Under a rollback rule a seat keeps its environment's instant at every look for a plan, and goes back to the look named by
 `recall`; of the instants it drops those that `held` does not name. Steps that were spent before still count against the horizon.
+
+Where rules ask for it, a look also sees what will come if the scripted expert takes over; the world then stands as it stood.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from foreact.contract.config import Config
 from foreact.envs.base import Environment, Observation, Snapshot
 from foreact.evaluation.controller import OutOfBounds, Policy, within_bounds
+from foreact.evaluation.foresight import Foresight
+from foreact.evaluation.policies import ScriptedExpert
 from foreact.evaluation.recovery import NOWHERE
 from foreact.selection.rollback import Rollback
 
@@ -44,7 +48,10 @@ class Episode:
 
 @dataclass(frozen=True, kw_only=True)
 class SlotRules:
-    """What every seat of an evaluation has in common. `environment` is a template: task and condition are filled in."""
+    """What every seat of an evaluation has in common. `environment` is a template: task and condition are filled in.
+
+    foresee: steps ahead at which each look for a plan also sees what will have come if the scripted expert takes over.
+    """
 
     environment: Config
     policy: Policy.Config | None
@@ -52,6 +59,8 @@ class SlotRules:
     stop_after_success: bool = True
     footage: bool = False
     rollback: Rollback | None = None
+    foresight: Foresight = "own"
+    foresee: tuple[int, ...] = ()
 
     @property
     def instants(self) -> int:
@@ -96,6 +105,10 @@ class Slot(gymnasium.Env[dict[str, Any], dict[str, Any]]):
             "images": gymnasium.spaces.Dict({c.name: gymnasium.spaces.Box(0, 255, (3, c.height, c.width), np.uint8)
                                              for c in observation.cameras}),
             "state": gymnasium.spaces.Box(-np.inf, np.inf, (observation.state.size,), np.float32)})
+        ahead = (len(rules.foresee), 3)
+        if rules.foresee:
+            self.observation_space["coming"] = gymnasium.spaces.Dict({
+                c.name: gymnasium.spaces.Box(0, 255, (*ahead, c.height, c.width), np.uint8) for c in observation.cameras})
         self.action_space = gymnasium.spaces.Dict({
             "actions": gymnasium.spaces.Box(-np.inf, np.inf, (rules.environment.horizon, self._action_spec.size), np.float32),
             "count": gymnasium.spaces.Box(DRIVE, rules.environment.horizon, (), np.int64),
@@ -103,7 +116,8 @@ class Slot(gymnasium.Env[dict[str, Any], dict[str, Any]]):
             "held": gymnasium.spaces.Box(NOWHERE, _LAST, (max(rules.instants, 1),), np.int64)})
         self._seen: dict[str, Any] = {
             "images": {c.name: np.zeros((3, c.height, c.width), np.uint8) for c in observation.cameras},
-            "state": np.zeros(observation.state.size, np.float32)}
+            "state": np.zeros(observation.state.size, np.float32),
+            **({"coming": {c.name: np.zeros((*ahead, c.height, c.width), np.uint8) for c in observation.cameras}} if rules.foresee else {})}
         self._resting = True
         self._instants: dict[int, _Instant] = {}
         self.footage = Footage([], [], [])
@@ -122,7 +136,8 @@ class Slot(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         self._digest, self._looks, self._instants = hashlib.sha256(), 0, {}
         self.footage = Footage([], [], [])
         looked_ms = self._look() if self._policy is None or self._rules.footage else 0.0
-        return self._seen, {"instruction": self._environment.instruction, "observe_ms": looked_ms, "look": self._keep()}
+        look = self._keep()
+        return self._seen, {"instruction": self._environment.instruction, "observe_ms": looked_ms, "look": look}
 
     def step(self, action: Mapping[str, Any]) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         if self._resting:
@@ -169,9 +184,26 @@ class Slot(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     def _keep(self) -> int:
         """The number of this look; its instant is kept where it may be gone back to."""
         look, self._looks = self._looks, self._looks + 1
+        if self._rules.foresee:
+            self._seen = {**self._seen, "coming": self._coming()}
         if self._rules.instants:
             self._instants[look] = _Instant(self._environment.snapshot(), self._success, self._held)
         return look
+
+    def _coming(self) -> dict[str, np.ndarray]:
+        """By camera, the pictures that the expert would bring about; past the horizon the last one stays."""
+        before, expert, pictures = self._environment.snapshot(), ScriptedExpert.Config().build(), []
+        expert.start(self._environment, 0)
+        step, over, images = 0, self._steps >= self._rules.environment.horizon, self._seen["images"]
+        for ahead in self._rules.foresee:
+            while step < ahead and not over:
+                action, _ = within_bounds(expert.act(self._environment), self._action_spec, "clip")
+                over = self._environment.advance(action).truncated
+                step += 1
+            images = self._environment.observe()["images"] if step == ahead else images
+            pictures.append(images)
+        self._environment.restore(before)
+        return {name: np.stack([each[name] for each in pictures]) for name in pictures[0]}
 
     def _go_back(self, instant: _Instant) -> None:
         """The world as it was then; success that was undone is no success."""
@@ -184,7 +216,7 @@ class Slot(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     def _look(self) -> float:
         start = time.perf_counter()
         observation = self._environment.observe()
-        self._seen = {"images": observation["images"], "state": observation["state"]}
+        self._seen = {**self._seen, "images": observation["images"], "state": observation["state"]}
         if self._rules.footage:
             self.footage.observations.append(observation)
         return 1e3 * (time.perf_counter() - start)

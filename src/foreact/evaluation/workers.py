@@ -52,7 +52,7 @@ def in_this_process(model: WorldActionModel | None, rules: SlotRules, episodes: 
     with one_thread():
         seats = vector(rules, episodes[0], min(envs, len(episodes)), own_processes=own_processes)
         try:
-            controller = None if model is None else Controller(model, lanes=lanes, imagine=rules.footage)
+            controller = None if model is None else Controller(model, lanes=lanes, imagine=rules.footage, foresight=rules.foresight)
             yield from roll(controller, seats, lambda: waiting.popleft() if waiting else None, footage=rules.footage,
                             rollback=rules.rollback)
         finally:
@@ -96,7 +96,7 @@ def _serve(source: Source, rules: SlotRules, envs: int, lanes: int, first: Episo
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers for all
     torch.set_num_threads(1)
     try:
-        controller = _controller(source, lanes)
+        controller = _controller(source, lanes, rules)
         seats = vector(rules, first, envs)
         try:
             for finished in roll(controller, seats, tasks.get, rollback=rules.rollback):
@@ -109,10 +109,10 @@ def _serve(source: Source, rules: SlotRules, envs: int, lanes: int, first: Episo
         results.put(("error", f"a worker of the evaluation failed\n{traceback.format_exc()}"))
 
 
-def _controller(source: Source, lanes: int) -> Controller | None:
+def _controller(source: Source, lanes: int, rules: SlotRules) -> Controller | None:
     match source:
         case ModelSource():
-            return Controller(source.build(), lanes=lanes)
+            return Controller(source.build(), lanes=lanes, foresight=rules.foresight)
         case ControlSource():
             return None
 

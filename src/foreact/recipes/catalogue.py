@@ -56,18 +56,19 @@ def _from_file(path: Path) -> Recipe:
 def baseline(run: Run) -> Run:
     """The no-future baseline of a run: same sizes, data and budget, nothing predicted but the action.
 
-    A stage that trains the video alone has nothing to train here; its steps and seconds go to the stage after it. Where no stage
+    A stage that trains the video alone has nothing to train here; its budget goes to the stage after it. Where no stage
     trains an action, as in a system without action labels, the last one does.
     """
     if not any("action" in stage.train for stage in run.training.stages):
         *early, last = run.training.stages
         run = replace(run, training=replace(run.training, stages=(*early, replace(last, train=("action",)))))
     stages: list[Stage] = []
-    steps, seconds = 0, 0.0
+    steps, seconds, flops = 0, 0.0, 0.0
     for stage in run.training.stages:
         if set(stage.train) == {"video"}:
-            steps, seconds = steps + (stage.steps or 0), seconds + (stage.seconds or 0.0)
+            steps, seconds, flops = steps + (stage.steps or 0), seconds + (stage.seconds or 0.0), flops + (stage.flops or 0.0)
             continue
-        stages.append(replace(stage, steps=stage.steps and stage.steps + steps, seconds=stage.seconds and stage.seconds + seconds))
-        steps, seconds = 0, 0.0
+        stages.append(replace(stage, steps=stage.steps and stage.steps + steps, seconds=stage.seconds and stage.seconds + seconds,
+                              flops=stage.flops and stage.flops + flops))
+        steps, seconds, flops = 0, 0.0, 0.0
     return replace(run, model=run.model.without_future(), training=replace(run.training, stages=tuple(stages)))

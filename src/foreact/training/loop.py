@@ -12,6 +12,7 @@ from foreact.contract.context import Window
 from foreact.contract.errors import TrainingError
 from foreact.contract.progress import Meter, meter
 from foreact.training import checkpoint_folder
+from foreact.training.counting import counted
 from foreact.training.feed import Feed
 from foreact.training.interrupt import Interrupted, StopRequest
 from foreact.training.learner import Learner, Outcome
@@ -28,7 +29,10 @@ __all__ = ["Loop", "Place"]
 class Place:
     """Where training stands: saved with every checkpoint.
 
-    step: optimiser steps done; stage, stage_step, stage_seconds: within the present stage; seconds: in all.
+    step: optimiser steps done; stage, stage_step, stage_seconds: within the present stage; seconds: in all, processor_seconds: of this
+    process's processors, which others on the machine do not lengthen.
+    flops: operations by stage, 0 where they are not counted (training.compile); stage_flops_per_step: of one step of the present stage,
+    counted on its first.
     sums: losses summed over the `count` steps since the last line of the log.
     losses, validation: the last ones logged, training losses as means.
     """
@@ -38,6 +42,9 @@ class Place:
     stage_step: int = 0
     stage_seconds: float = 0.0
     seconds: float = 0.0
+    processor_seconds: float = 0.0
+    flops: dict[str, float] = field(default_factory=dict)
+    stage_flops_per_step: float = 0.0
     sums: dict[str, float] = field(default_factory=dict)
     count: int = 0
     losses: dict[str, float] = field(default_factory=dict)
@@ -55,6 +62,7 @@ class Loop:
         self._loggers, self._texts, self._notes = loggers, texts, notes
         self._metrics = MetricsFile(folder / "metrics.jsonl", up_to_step=place.step) if team.leads else None
         self._mark = self._logged_at = time.monotonic()
+        self._processor_mark = time.process_time()
         self._saved_at = place.seconds
         self.saved: checkpoint_folder.Checkpoint | None = None
 
@@ -70,15 +78,15 @@ class Loop:
                 self._metrics.close()
 
     def _run_stage(self, stage: Stage) -> None:
-        place, total = self._place, float(stage.steps if stage.steps is not None else stage.seconds or 0)
+        place, total = self._place, float(stage.steps or stage.seconds or stage.flops or 0)
         self._mark, stopping = time.monotonic(), False
         with meter(f"training {stage.name}", total) as bar:
-            while (progress := stage.progress(place.stage_step, place.stage_seconds)) < 1.0:
+            while (progress := self._progress(stage)) < 1.0:
                 outcome = self._step(stage, progress)
                 stopping = self._tick()
                 self._record(stage, outcome)
                 self._show(bar, stage, total, outcome)
-                if stage.progress(place.stage_step, place.stage_seconds) >= 1.0:
+                if self._progress(stage) >= 1.0:
                     break
                 if place.step % self._training.validation.every_steps == 0:
                     self._validate(stage)
@@ -87,10 +95,14 @@ class Loop:
                 if stopping:
                     raise self._interrupted()
         self._validate(stage)
-        place.stage, place.stage_step, place.stage_seconds = place.stage + 1, 0, 0.0
+        place.stage, place.stage_step, place.stage_seconds, place.stage_flops_per_step = place.stage + 1, 0, 0.0, 0.0
         self._save()
         if stopping and place.stage < len(self._training.stages):
             raise self._interrupted()
+
+    def _progress(self, stage: Stage) -> float:
+        place = self._place
+        return stage.progress(place.stage_step, place.stage_seconds, place.stage_step * place.stage_flops_per_step)
 
     def _interrupted(self) -> Interrupted:
         path = checkpoint_folder.folder(self._checkpoints, self._place.step)
@@ -101,9 +113,13 @@ class Loop:
         curve = learning_rate_factor(self._training.schedule, step=place.stage_step, progress=progress)
         try:
             parts = self._feed.take(stage.name, step=place.step, stage_step=place.stage_step)
-            outcome = self._learner.step(parts, step=place.step, train=frozenset(stage.train), factor=stage.learning_rate * curve)
+            with counted(not self._training.compile and place.stage_step == 0) as flops:
+                outcome = self._learner.step(parts, step=place.step, train=frozenset(stage.train), factor=stage.learning_rate * curve)
         except TrainingError as error:
             raise self._blame(error, stage) from error
+        if place.stage_step == 0:
+            place.stage_flops_per_step = flops() * self._team.size
+        place.flops[stage.name] = (place.stage_step + 1) * place.stage_flops_per_step
         place.step, place.stage_step = place.step + 1, place.stage_step + 1
         return outcome
 
@@ -118,6 +134,8 @@ class Loop:
         """Bring elapsed seconds up to date, the same on all processes; says whether any of them was asked to stop."""
         place, now = self._place, time.monotonic()
         passed, self._mark = now - self._mark, now
+        busy = time.process_time()
+        place.processor_seconds, self._processor_mark = place.processor_seconds + busy - self._processor_mark, busy
         place.seconds, place.stage_seconds, asked = self._team.largest(place.seconds + passed, place.stage_seconds + passed,
                                                                        float(self._stop.made))
         return bool(asked)
@@ -152,7 +170,7 @@ class Loop:
         self._loggers.log(place.step, {f"{kind}/{name}": value for name, value in {"loss": total, **losses, **more}.items()})
 
     def _show(self, bar: Meter, stage: Stage, total: float, outcome: Outcome) -> None:
-        share = min(stage.progress(self._place.stage_step, self._place.stage_seconds), 1.0)
+        share = min(self._progress(stage), 1.0)
         bar.at(share * total, "  ".join(f"{name} {value:.4f}" for name, value in outcome.losses.items()))
 
     def _due(self) -> bool:

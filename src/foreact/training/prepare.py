@@ -61,7 +61,18 @@ def open_material(run: Run, dataset: Dataset, *, stated: StatedConventions | Non
         cameras = tuple(replace(camera, height=size[0], width=size[1]) for camera in cameras)
     train, held_out = split_episodes(len(dataset.episodes), held_out=run.training.validation.fraction, seed=run.training.seed)
     return Material(dataset=dataset, observation=replace(specs.observation, cameras=cameras), action=specs.action,
-                    frames=frame_source(dataset, names, size=size, cache=cache), train=train, held_out=held_out, cache=cache)
+                    frames=frame_source(dataset, names, size=size, cache=cache), train=_shared(dataset, train, run.windows.share),
+                    held_out=held_out, cache=cache)
+
+
+def _shared(dataset: Dataset, episodes: tuple[int, ...], share: float) -> tuple[int, ...]:
+    """The first episodes of each task, at least one."""
+    if share == 1.0:
+        return episodes
+    by_task: dict[int, list[int]] = {}
+    for episode in episodes:
+        by_task.setdefault(int(dataset.column("task_index")[dataset.episodes[episode].first]), []).append(episode)
+    return tuple(sorted(e for each in by_task.values() for e in each[: max(1, round(share * len(each)))]))
 
 
 def prepare(model: WorldActionModel, run: Run, material: Material, *, substrate_of: Path | None) -> Mapping[str, float]:

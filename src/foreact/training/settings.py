@@ -19,9 +19,10 @@ ScheduleKind = Literal["cosine", "linear", "constant-then-linear", "constant"]
 class Stage:
     """One stretch of training with its own budget and its own schedule.
 
-    steps, seconds: the budget; the stage ends at whichever comes first, and at least one must be given. The schedule
-        follows max(step / steps, elapsed / seconds). Elapsed seconds survive a resume. Only a budget in steps alone
+    steps, seconds, flops: the budget; the stage ends at whichever comes first, and at least one must be given. The schedule
+        follows the largest spent share of them. Elapsed seconds survive a resume. Only a budget without seconds
         makes a resumed run equal to an uninterrupted one to the last bit, because wall time never repeats.
+        flops: floating-point operations of matrix products and convolutions, forward and backward, counted on the stage's first step.
     train: the streams whose losses are minimised.
     learning_rate: factor on the optimiser's learning rate.
     only: learn from those episodes alone whose columns have these values, such as {"condition": "clean"}; a column that the
@@ -32,26 +33,26 @@ class Stage:
     train: tuple[str, ...]
     steps: int | None = None
     seconds: float | None = None
+    flops: float | None = None
     learning_rate: float = 1.0
     only: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         where = f"training.stages[{self.name}]"
-        if self.steps is None and self.seconds is None:
-            raise ConfigError("a stage needs a budget", where=where, found="neither steps nor seconds",
-                              accepted="steps, seconds or both")
-        if (self.steps is not None and self.steps < 1) or (self.seconds is not None and self.seconds <= 0):
+        if self.steps is None and self.seconds is None and self.flops is None:
+            raise ConfigError("a stage needs a budget", where=where, found="neither steps nor seconds nor flops",
+                              accepted="some of steps, seconds and flops")
+        if (self.steps is not None and self.steps < 1) or any(x is not None and x <= 0 for x in (self.seconds, self.flops)):
             raise ConfigError("a stage's budget is positive", where=where,
-                              found=f"steps={self.steps}, seconds={self.seconds}")
+                              found=f"steps={self.steps}, seconds={self.seconds}, flops={self.flops}")
         if not self.train:
             raise ConfigError("a stage trains at least one stream", where=f"{where}.train", found="()",
                               accepted="such as video, action")
 
-    def progress(self, step: int, elapsed: float) -> float:
-        """The spent share of the budget, 0 to 1 and beyond, after `step` steps and `elapsed` seconds of this stage."""
-        by_steps = step / self.steps if self.steps is not None else 0.0
-        by_seconds = elapsed / self.seconds if self.seconds is not None else 0.0
-        return max(by_steps, by_seconds)
+    def progress(self, step: int, elapsed: float, flops: float = 0.0) -> float:
+        """The spent share of the budget, 0 to 1 and beyond, after so many steps, seconds and operations of this stage."""
+        spent = ((step, self.steps), (elapsed, self.seconds), (flops, self.flops))
+        return max(done / budget for done, budget in spent if budget is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +157,9 @@ class Training:
     def __post_init__(self) -> None:
         if not self.stages:
             raise ConfigError("training needs at least one stage", where="training.stages", found="()")
+        if self.compile and any(stage.flops is not None for stage in self.stages):
+            raise ConfigError("what is compiled cannot be counted", where="training.stages", found="a budget in flops, and compile = true",
+                              next_step="training.compile=false, or a budget in steps")
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ConfigError("stages bear different names", where="training.stages", found=", ".join(names))

@@ -1,0 +1,147 @@
+"""What a study of factors runs: commands in tracks, each of which a person could have typed; what is done is not done again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from foreact.cli.children import Children, terminate_as_interrupt
+from foreact.cli.factor_study import REFERENCE, Arm, FactorStudy, Family, Grid, Measure, folder_of, select
+from foreact.cli.factor_tables import report
+from foreact.cli.tracks import Job, run_tracks
+from foreact.contract.config import encode
+from foreact.contract.storage import atomic_write_json
+
+__all__ = ["Place", "run", "tracks"]
+
+_UNSEEN, _UNSEEN_FROM = 10, 100_000
+"""Episodes per task that measures look into, and their first seed: far behind those that are learnt from."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What all commands of a run have in common."""
+
+    family: Family
+    grid: Grid
+    demos: Path
+    out: Path
+
+    @property
+    def first(self) -> Path:
+        """The training whose substrates all others take, and whose operations theirs equal."""
+        return folder_of(REFERENCE, 0, self.out)
+
+    @property
+    def unseen(self) -> Path:
+        """Demonstrations that measures look into."""
+        return self.out / "unseen"
+
+
+def _collections(place: Place, studies: Sequence[FactorStudy], shots: Sequence[int]) -> Iterator[Job]:
+    """Few-shot demonstrations are plain. What is looked into by measures is of seeds that no training saw."""
+    grid, out = place.grid, place.out
+    if not place.demos.exists():
+        words = ["collect", "--tasks", *grid.tasks, "--out", str(place.demos), f"episodes={grid.demonstrations}", *place.family.collect,
+                 *(f"annotations.{name}=true" for name in sorted({name for study in studies for name in study.needs}))]
+        yield Job("collecting", words, place.demos, out / "logs" / "collect.log")
+    if any(study.measures for study in studies):
+        words = ["collect", "--tasks", *grid.tasks, "--out", str(place.unseen), f"episodes={_UNSEEN}", f"first_seed={_UNSEEN_FROM}",
+                 "annotations.segmentation=true"]
+        yield Job("collecting what is looked into", words, place.unseen, out / "logs" / "collect-unseen.log")
+    for count in (count for count in shots if count):
+        folder = out / f"demonstrations-{count}"
+        yield Job(f"collecting {count}", ["collect", "--tasks", *grid.held_out, "--out", str(folder), f"episodes={count}"], folder,
+                  out / "logs" / f"collect-{count}.log")
+
+
+def _training(place: Place, arm: Arm, seed: int, equal: str = "steps") -> Job:
+    grid, out, demos = place.grid, place.out, place.demos
+    folder = folder_of(arm, seed, out)
+    if arm.shots:  # its own steps come on top of the reference's
+        demos = out / f"demonstrations-{arm.shots}"
+    begun = ["--start-from", str(folder_of(REFERENCE, seed, out))] if arm.shots else [] if folder == place.first \
+        else ["--substrate-of", str(place.first)]
+    words = ["train", place.family.recipe, "--size", grid.size, "--data", str(demos), "--out", str(folder), "--resume",
+             *_budget(place, "steps" if arm.folder == REFERENCE.folder else equal), "training.threads=1", f"training.seed={seed}",
+             *grid.settings, *arm.train, *begun]
+    return Job(f"training {arm.name}, seed {seed}", words, folder / "trained", out / "logs" / f"{arm.folder}-{seed}-train.log")
+
+
+def _budget(place: Place, equal: str) -> list[str]:
+    """Words for every stage: the grid's steps in the recipe's own proportions, or the operations that the reference took."""
+    from foreact.recipes import catalogue
+    from foreact.training.checkpoint import find
+
+    stages = catalogue.recipe(place.family.recipe).run(place.grid.size).training.stages
+    words = [word for i in range(len(stages)) for word in (f"training.stages.{i}.seconds=null",)]
+    if equal == "flops":
+        taken = find(place.first).progress()["flops"]
+        return words + [word for i, stage in enumerate(stages)
+                        for word in (f"training.stages.{i}.steps=null", f"training.stages.{i}.flops={taken[stage.name]:.6g}")]
+    steps = [max(1, round(place.grid.steps * (stage.steps or 1) / sum(s.steps or 1 for s in stages))) for stage in stages]
+    return [word for i, count in enumerate(steps) for word in (f"training.stages.{i}.steps={count}", words[i])]
+
+
+def _evaluating(place: Place, arm: Arm, seed: int) -> Job:
+    folder = folder_of(arm, seed, place.out)
+    words = ["eval", str(folder), "--name", arm.evaluation, "--resume", *_measure(place, arm.shots is not None), *arm.evaluate]
+    return Job(f"evaluating {arm.name}, seed {seed}", words, folder / "evaluations" / arm.evaluation / "result.json",
+               place.out / "logs" / f"{arm.folder}-{seed}-{arm.evaluation}.log")
+
+
+def _diagnosing(place: Place, arm: Arm, seed: int, measure: Measure) -> Job:
+    folder = folder_of(arm, seed, place.out)
+    words = ["diagnose", measure.diagnosis, str(folder), "--data", str(place.unseen), *measure.words, "--json"]
+    return Job(f"{measure.diagnosis} of {arm.name}, seed {seed}", words, folder / "diagnoses" / measure.file,
+               place.out / "logs" / f"{arm.folder}-{seed}-{measure.diagnosis}.log", tells=True)
+
+
+def _measure(place: Place, held_out: bool) -> list[str]:
+    grid = place.grid
+    return ["--tasks", *(grid.held_out if held_out else grid.tasks), "--conditions", *grid.conditions, f"seeds_per_task={grid.episodes}",
+            f"environment.horizon={grid.horizon}", *place.family.evaluate]
+
+
+def _chance(place: Place, held_out: bool) -> Job:
+    name = "chance-held-out" if held_out else "chance"
+    words = ["eval", "random", "--out", str(place.out / name), "--resume", *_measure(place, held_out)]
+    return Job(name, words, place.out / name / "result.json", place.out / "logs" / f"{name}.log")
+
+
+def tracks(place: Place, studies: Sequence[FactorStudy]) -> Iterator[list[Job]]:
+    """One track for each training: it, then every evaluation and measure of it. Seed by seed, so that what is cut short is whole in
+    some seeds."""
+    for seed in range(place.grid.training_seeds):
+        by_folder: dict[str, list[tuple[Arm, FactorStudy]]] = {}
+        for study in studies:
+            for arm in study.arms:
+                by_folder.setdefault(arm.folder, []).append((arm, study))
+        found: dict[str, list[Job]] = {}
+        for folder, arms in by_folder.items():
+            # what is fine-tuned from the reference comes after it
+            track = found.setdefault("reference" if arms[0][0].shots else folder, [])
+            evaluations = {arm.evaluation: _evaluating(place, arm, seed) for arm, _ in arms}
+            diagnoses = {measure.file: _diagnosing(place, arm, seed, measure)
+                         for arm, study in arms for measure in study.measures if not arm.evaluate}
+            first, study = arms[0]
+            track += [_training(place, replace(first, shots=first.shots or None), seed, study.equal), *evaluations.values(),
+                      *diagnoses.values()]
+        yield from found.values()
+
+
+def run(family: Family, grid: Grid, out: Path, data: Path | None) -> dict[str, Any]:
+    """Do what is not done yet; returns the tables and verdicts, which also lie in results.json."""
+    chosen, place = select(grid, family.studies), Place(family, grid, data or out / "demonstrations", out)
+    shots = sorted({arm.shots for study in chosen for arm in study.arms if arm.shots is not None})
+    with terminate_as_interrupt(), Children() as children:
+        run_tracks(children, [[job] for job in _collections(place, chosen, shots)], 1, what="demonstrations")
+        by_chance = [[_chance(place, held_out)] for held_out in ((False, True) if shots else (False,))]
+        run_tracks(children, [*by_chance, [_training(place, REFERENCE, 0)]], grid.workers, what="reference")
+        run_tracks(children, list(tracks(place, chosen)), grid.workers)
+    found = {"family": family.name, "recipe": family.recipe, "grid": encode(grid),
+             "studies": {study.name: report(study, grid, out) for study in chosen}}
+    atomic_write_json(out / "results.json", found)
+    return found

@@ -1,0 +1,105 @@
+"""What predicting the future is good for: which auxiliary future leaves the best representation, and what imagining adds when acting.
+
+Representation: the arms of GeoSem-WAM that act on the present alone and differ in what is predicted beside the action in training,
+at equal training compute: every arm gets the floating-point operations that the reference took, so that a costlier objective gets fewer
+steps. The operations of teachers and substrates, which run once per frame and are stored, are not counted. Each arm is also trained
+on a quarter of the demonstrations, with the same compute.
+
+Imagination: the same weights of UWM, whose streams have noise levels of their own, so that a future that is imagined, unknown or given
+is one that training has shown it. The true future is the scripted expert's from the same instant.
+"""
+
+from __future__ import annotations
+
+from foreact.cli.factor_study import Arm, FactorStudy, Family, Grid, Measure
+from foreact.evaluation.claims import Claim
+
+__all__ = ["IMAGINATION", "REPRESENTATION"]
+
+_RGB = "model.beside=[]"
+_GEOMETRY = 'model.beside=[{"name":"geometry","substrate":{"type":"Depth","grid":[2,2],"detail":8}}]'
+_SEMANTICS = 'model.beside=[{"name":"semantics","substrate":{"type":"SemanticMasks","grid":[2,2],"detail":8}}]'
+_FEATURES = '{"type":"FrozenFeatures","grid":[4,4],"encoder":{"type":"SelfDistilled","width":96,"depth":2}}'
+_OBJECTIVES: dict[str, tuple[str, ...]] = {
+    "geometry and semantics": (),
+    "pictures alone": (_RGB,),
+    "geometry": (_GEOMETRY,),
+    "semantics": (_SEMANTICS,),
+    "alignment": (_RGB, f'model.alignment={{"type":"Alignment","stream":"frame","teacher":{_FEATURES}}}'),
+    "temporal consistency": (_RGB, 'model.temporal={"type":"TemporalConsistency"}'),
+    "features alone": (_RGB, f"model.substrate={_FEATURES}", 'model.view={"type":"PixelLatents","floor":3.0}',
+                       "model.coupling.video_space=frames"),
+}
+"""What each predicts beside the pictures of the future; the last in their place."""
+_MEASURES = (
+    Measure(name="object's place, R2", diagnosis="features", path="figures.position.value", words=("stream=frame",)),
+    Measure(name="segmentation, accuracy", diagnosis="features", path="figures.segmentation.value", words=("stream=frame",)),
+)
+
+
+def _claims(other: str, says: str) -> tuple[Claim, ...]:
+    """That a further objective helps, against the pictures' future alone."""
+    return tuple(Claim(says=f"{says} {'helps' if other != 'features alone' else 'do better'}, under {condition.capitalize()}",
+                       first=other, second="pictures alone", condition=condition) for condition in ("clean", "random"))
+
+
+OBJECTIVES = FactorStudy(
+    name="objectives", title="What is predicted beside the action in training", equal="flops",
+    factor="what the model predicts in training beside the action; all act on the present alone",
+    needs=("depth", "segmentation"), measures=_MEASURES,
+    arms=tuple(Arm(name=name, train=words) for name, words in _OBJECTIVES.items()),
+    claims=(
+        *_claims("geometry and semantics", "predicting geometry and semantics as well"),
+        *_claims("geometry", "predicting geometry as well"), *_claims("semantics", "predicting semantics as well"),
+        *_claims("alignment", "alignment with an encoder"), *_claims("temporal consistency", "temporal consistency"),
+        *_claims("features alone", "features in place of pictures"),
+        Claim(says="geometry and semantics leave more of the object's place in the states", first="geometry and semantics",
+              second="pictures alone", measure="object's place, R2"),
+        Claim(says="alignment leaves more of the object's place in the states", first="alignment", second="pictures alone",
+              measure="object's place, R2"),
+    ))
+
+FEW = FactorStudy(
+    name="few", title="The same objectives on a quarter of the demonstrations", equal="flops",
+    factor="what the model predicts in training beside the action, with a quarter of the demonstrations and the same compute",
+    needs=("depth", "segmentation"),
+    arms=(Arm(name="geometry and semantics, all demonstrations"),
+          *(Arm(name=name, train=("windows.share=0.25", *words)) for name, words in _OBJECTIVES.items())),
+    claims=tuple(claim for name, says in (
+        ("geometry and semantics", "with few demonstrations, geometry and semantics as well"),
+        ("geometry", "with few demonstrations, geometry as well"), ("semantics", "with few demonstrations, semantics as well"),
+        ("alignment", "with few demonstrations, alignment"), ("temporal consistency", "with few demonstrations, temporal consistency"),
+        ("features alone", "with few demonstrations, features in place of pictures")) for claim in _claims(name, says)))
+
+REPRESENTATION = Family(
+    name="representation", recipe="geosem-wam", studies=(OBJECTIVES, FEW),
+    grid=Grid(tasks=("button-press-topdown", "window-open", "faucet-close"), demonstrations=40, steps=300, episodes=6),
+    collect=(), demonstrations="", source="nobody has run this comparison before")
+
+_UNSEEN = 'model.coupling.sees={"video":["frame","video"],"action":["frame","state","action"],"state":["frame","state"]}'
+
+INFERENCE = FactorStudy(
+    name="inference", title="What imagining adds when acting",
+    factor="what the action sees of the future when acting, with the same weights",
+    arms=(
+        Arm(name="denoised together"),
+        Arm(name="denoised before", evaluate=("model.coupling.order=future-first",)),
+        Arm(name="denoised once, before", evaluate=("model.coupling.order=future-first", "model.coupling.future_steps=1")),
+        Arm(name="left as noise", evaluate=("model.coupling.future_at_test=noise",)),
+        Arm(name="masked", evaluate=(_UNSEEN, "model.coupling.future_at_test=absent")),
+        Arm(name="the true one", evaluate=("foresight=true",), spans=("foresight",)),
+    ),
+    claims=tuple(claim for condition in ("clean", "random") for claim in (
+        Claim(says=f"a future that is denoised helps against noise, under {condition.capitalize()}", first="denoised together",
+              second="left as noise", condition=condition),
+        Claim(says=f"a future helps against none, under {condition.capitalize()}", first="denoised together", second="masked",
+              condition=condition),
+        Claim(says=f"denoising it once is no worse than to the end, under {condition.capitalize()}", first="denoised once, before",
+              second="denoised before", condition=condition, kind="no worse", margin=0.10),
+        Claim(says=f"the true future is better than the imagined, under {condition.capitalize()}", first="the true one",
+              second="denoised together", condition=condition))))
+
+IMAGINATION = Family(
+    name="imagination", recipe="uwm", studies=(INFERENCE,),
+    grid=Grid(tasks=("button-press-topdown", "window-open", "faucet-close"), demonstrations=40, steps=450, episodes=8),
+    collect=(), demonstrations="", source="nobody has run this comparison before")
