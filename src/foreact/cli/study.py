@@ -1,4 +1,4 @@
-"""`foreact study anchors|mv-wam|agra`: declared grids of trainings and runs that end in tables with intervals and verdicts."""
+"""`foreact study NAME`: declared grids of trainings and runs that end in tables with intervals and verdicts."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ anchors   every recipe of a published system on the same demonstrations for the 
 mv-wam    what MV-WAM's ablations vary, one factor at a time (targets, steps, value, mask, shots, video), each arm trained from several
           seeds; every claim is judged by a rule fixed before, beside the paper's own figures. A page for each lies in OUT/pages
 agra      where hidden states are aligned, and with what (layers, teacher), in the same way
+representation   what is predicted beside the action in training, at equal compute, and with a quarter of the demonstrations
+                 (objectives, few): geometry, semantics, alignment, temporal consistency, features
+imagination      what the action sees of the future when acting, with the same weights (inference)
 
 examples
   foreact study anchors --out runs/anchors
@@ -26,7 +29,7 @@ examples
 settings of anchors
   recipes=[] (all that name a row of the census)   tasks=["button-press-topdown","window-open"]   demonstrations=40 per task
   steps=600   batch_size=32   episodes=20 per task   horizon=200   seed=0   workers=2   settings=[] (more words for every training)
-settings of mv-wam and agra
+settings of the others, with defaults of mv-wam
   only=[] (all)   size=tiny   tasks=["button-press-topdown","window-open","door-close","faucet-close"]   conditions=["clean","random"]
   held_out=["plate-slide","handle-press-side"] (of study shots)   demonstrations=36 per task and condition   steps=600
   training_seeds=3   episodes=10 per task and condition   horizon=200
@@ -34,11 +37,11 @@ settings of mv-wam and agra
 SETTINGS = True
 KEYS = ("recipes", "tasks", "demonstrations", "steps", "batch_size", "episodes", "horizon", "seed", "workers", "settings", "only", "size",
         "conditions", "training_seeds", "held_out")
-_STUDIES = ("anchors", "mv-wam", "agra")
+_STUDIES = ("anchors", "mv-wam", "agra", "representation", "imagination")
 
 
 def add_options(parser: Parser) -> None:
-    parser.add_argument("study", metavar="anchors|mv-wam|agra", type=choice("study", _STUDIES))
+    parser.add_argument("study", metavar="|".join(_STUDIES), type=choice("study", _STUDIES))
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="(default: runs/STUDY)")
     parser.add_argument("--data", type=Path, metavar="DATASET", help="demonstrations to learn from (default: they are collected)")
 
@@ -52,10 +55,10 @@ def main(options: argparse.Namespace, settings: list[str]) -> Result:
 
         found = run(apply_overrides(AnchorStudy(), settings), out, options.data)
         return Result(data=found, text=table(found))
-    from foreact.cli import agra_studies, factor_report, factor_study, mv_wam_studies, representation_studies
+    from foreact.cli import agra_studies, factor_report, factor_run, mv_wam_studies, representation_studies
 
     families = (mv_wam_studies.FAMILY, agra_studies.FAMILY, representation_studies.REPRESENTATION, representation_studies.IMAGINATION)
     family = next(family for family in families if family.name == options.study)
-    found = factor_study.run(family, apply_overrides(family.grid, settings), out, options.data)
+    found = factor_run.run(family, apply_overrides(family.grid, settings), out, options.data)
     pages = factor_report.publish(family, found, out / "pages")
     return Result(data=found, text=factor_report.summary(found) + "\n" + "\n".join(f"page: {page}" for page in pages))
