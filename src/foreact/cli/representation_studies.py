@@ -26,7 +26,6 @@ _OBJECTIVES: dict[str, tuple[str, ...]] = {
     "geometry": (_GEOMETRY,),
     "semantics": (_SEMANTICS,),
     "alignment": (_RGB, f'model.alignment={{"type":"Alignment","stream":"frame","teacher":{_FEATURES}}}'),
-    "temporal consistency": (_RGB, 'model.temporal={"type":"TemporalConsistency"}'),
     "features alone": (_RGB, f"model.substrate={_FEATURES}", 'model.view={"type":"PixelLatents","floor":3.0}',
                        "model.coupling.video_space=frames"),
 }
@@ -51,7 +50,7 @@ OBJECTIVES = FactorStudy(
     claims=(
         *_claims("geometry and semantics", "predicting geometry and semantics as well"),
         *_claims("geometry", "predicting geometry as well"), *_claims("semantics", "predicting semantics as well"),
-        *_claims("alignment", "alignment with an encoder"), *_claims("temporal consistency", "temporal consistency"),
+        *_claims("alignment", "alignment with an encoder"),
         *_claims("features alone", "features in place of pictures"),
         Claim(says="geometry and semantics leave more of the object's place in the states", first="geometry and semantics",
               second="pictures alone", measure="object's place, R2"),
@@ -68,7 +67,7 @@ FEW = FactorStudy(
     claims=tuple(claim for name, says in (
         ("geometry and semantics", "with few demonstrations, geometry and semantics as well"),
         ("geometry", "with few demonstrations, geometry as well"), ("semantics", "with few demonstrations, semantics as well"),
-        ("alignment", "with few demonstrations, alignment"), ("temporal consistency", "with few demonstrations, temporal consistency"),
+        ("alignment", "with few demonstrations, alignment"),
         ("features alone", "with few demonstrations, features in place of pictures")) for claim in _claims(name, says)))
 
 REPRESENTATION = Family(
