@@ -108,7 +108,7 @@ def test_a_study_of_equal_compute_gives_every_arm_the_operations_of_the_first(tm
     assert none["training"]["flops"] == pytest.approx(both["training"]["flops"], rel=0.3)
     assert none["training"]["flops"] >= both["training"]["flops"]
     assert all(len(row["measures"]["heat in mask"]["by_training_seed"]) == 2 for row in found["rows"])
-    assert [claim["verdict"] for claim in found["claims"]][0] == "undecided at this size"
+    assert found["claims"][0]["verdict"] == "undecided at this size"
     assert found["claims"][1]["difference"] == pytest.approx(
         np.mean(both["measures"]["heat in mask"]["by_training_seed"]) - np.mean(none["measures"]["heat in mask"]["by_training_seed"]))
     page = factor_report.page(small, {"recipe": "geosem-wam", "grid": encode(grid), "studies": {"small": found}}, "small", "x.png")
