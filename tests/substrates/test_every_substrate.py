@@ -31,6 +31,7 @@ PROMISES = {  # kind, decodable, watchable, per frame
     "ReachValue": ("Affordance", False, True, False),
     "PointFlow": ("Geometric", False, True, False),
     "Depth": ("Geometric", False, True, False),
+    "PointMaps": ("Geometric", False, True, False),
     "PointTracks": ("Geometric", False, True, False),
     "MotionVectors": ("Geometric", False, True, False),
     "Polyline": ("Geometric", False, True, False),
@@ -44,7 +45,8 @@ REFUSED = {"VisionLanguageTokens": (TWO_SIZES,),
            "OpticalFlow": (TOO_SMALL,),
            "EffectorHeatMap": (TOO_SMALL,), "SemanticMasks": (TOO_SMALL,), "ContactMap": (TOO_SMALL,), "ReachValue": (TOO_SMALL,),
            "MelLatents": (),
-           "PointFlow": (), "Depth": (((2, 2), (2, 2)),), "PointTracks": (), "MotionVectors": (((1, 1), (1, 1)),),
+           "PointFlow": (), "Depth": (((2, 2), (2, 2)),),
+           "PointMaps": (((16, 16), (16, 16)),), "PointTracks": (), "MotionVectors": (((1, 1), (1, 1)),),
            "Polyline": (TWO_SIZES,), "PoseStream": ()}
 """Sizes of cameras that a substrate cannot take; of those that it can, any."""
 

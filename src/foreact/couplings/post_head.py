@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from foreact.contract.axes import Backbone, Coupling, Dimensions, Encoded, Noise, Proposal, Session, Tap
-from foreact.contract.errors import ConfigError
+from foreact.contract.errors import ConfigError, MisfitError, nearest
 from foreact.contract.layout import Layout
 from foreact.couplings.imagination import Imagination, OnePass
 from foreact.nets.action_expert import ActionExpert
@@ -38,6 +38,8 @@ class PostPredictionHead(Coupling):
 
         learns_on: whether the head is trained on predicted futures, as it will meet them when acting, or on true ones, which
             costs no sampling and lets head and predictor be trained apart.
+        shown: the parts of the future that the head reads, by name; empty for all. What is not shown is predicted beside them, and
+            reaches the action through them alone.
         reads: the finished future, or hidden states of the predictor tapped after `tapped` shares of its depth.
         """
 
@@ -48,6 +50,7 @@ class PostPredictionHead(Coupling):
         learns_on: Literal["predicted", "true"] = "predicted"
         reads: Literal["future", "taps"] = "future"
         tapped: tuple[float, ...] = (0.5, 1.0)
+        shown: tuple[str, ...] = ()
         action_weight: float = 1.0
 
         def __post_init__(self) -> None:
@@ -64,14 +67,19 @@ class PostPredictionHead(Coupling):
 
         def without_future(self) -> PostPredictionHead.Config:
             """The head alone, on the present: nothing is predicted, so the backbone has nothing to do."""
-            return replace(self, future_offsets=(), reads="future", head=self.head.without_future())
+            return replace(self, future_offsets=(), reads="future", shown=(), head=self.head.without_future())
 
     def __init__(self, config: Config, dimensions: Dimensions) -> None:
         super().__init__()
         self.config, self.dimensions = config, dimensions
         self.imagination = config.imagination.build(dimensions, config.future_offsets)
         self.layout = self.imagination.layout
-        self._parts = tuple(dimensions.forms) if config.future_offsets else ()
+        unknown = sorted(set(config.shown) - set(dimensions.forms))
+        if unknown:
+            raise MisfitError("the head is shown a part that no future has", where="model.coupling.shown", found=", ".join(unknown),
+                              accepted=", ".join(dimensions.forms), next_step=nearest(unknown[0], list(dimensions.forms)))
+        shown = config.shown or tuple(dimensions.forms)
+        self._parts = tuple(n for n in dimensions.forms if n in shown) if config.future_offsets else ()
         self._layers = tuple(sorted({max(1, round(share * dimensions.layers)) for share in config.tapped}))
         tokens = len(self._layers) * sum(self.layout[name].length for name in self._parts)
         tapped = config.reads == "taps"

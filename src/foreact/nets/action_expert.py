@@ -3,7 +3,8 @@
     L_a = E || q_psi(a_sigma, sigma, s_hat, c) - a_0 ||^2,    a_sigma = (1 - sigma) a_0 + sigma a_1
 
 Its tokens are stretches of the chunk. In every layer they look at each other, then across at what conditions them: the
-tokens of the predicted future or of the predictor's hidden states, of the present, of the state and of the instruction. Bridged, each
+tokens of the predicted future or of the predictor's hidden states, of the present, of the state and of the instruction, the present and
+the instruction only where asked for. Bridged, each
 layer looks at the hidden states of one layer of the predictor, in order (AGRA's multi-level predictive bridge); one tapped layer then
 feeds them all (its BridgeL8).
 """
@@ -66,7 +67,8 @@ class ActionExpert(Head):
     class Config(Head.Config):
         """`steps_per_token` control steps share a token; `expansion` is the feed-forward's hidden size over the width.
 
-        sees_present: whether it looks at the present frame beside what was predicted.
+        sees_present: whether it looks at the present frame beside what was predicted. sees_text: at the instruction. Without both, the
+            robot's state and what was predicted are all that it knows.
         bridged: each layer looks at one level of the tapped hidden states, in order and spread evenly, and not at all of them.
         resampler: how hidden states of the predictor are pooled to a few tokens, all that were tapped together; None: not at all.
         """
@@ -77,6 +79,7 @@ class ActionExpert(Head):
         expansion: int = 4
         steps_per_token: int = 4
         sees_present: bool = True
+        sees_text: bool = True
         bridged: bool = False
         resampler: Resampler.Config | None = None
         density: SigmaDensity = "uniform"
@@ -92,7 +95,7 @@ class ActionExpert(Head):
                 raise ConfigError("steps must be at least 1", where="model.coupling.head.steps", found=self.steps)
 
         def without_future(self) -> ActionExpert.Config:
-            return replace(self, sees_present=True, bridged=False, resampler=None)
+            return replace(self, sees_present=True, sees_text=True, bridged=False, resampler=None)
 
     def __init__(self, config: Config, readable: Readable) -> None:
         if readable.horizon < 1 or readable.horizon % config.steps_per_token:
@@ -103,7 +106,8 @@ class ActionExpert(Head):
         width, dimensions = config.width, readable.dimensions
         chunk = config.steps_per_token * dimensions.action
         self.embed, self.unembed = nn.Linear(chunk, width), nn.Linear(width, chunk)
-        self.state, self.text = nn.Linear(dimensions.state, width), nn.Linear(dimensions.text, width)
+        self.state = nn.Linear(dimensions.state, width)
+        self.text = nn.Linear(dimensions.text, width) if config.sees_text else None
         seen = {"present": (1, dimensions.view.tokens, dimensions.view.channels)} if config.sees_present else {}
         seen |= {name: (len(readable.offsets), form.tokens, form.channels) for name, form in readable.futures.items()}
         self.pool, self.levels = None, 1
@@ -176,13 +180,14 @@ class ActionExpert(Head):
             taps = reading.taps.unflatten(1, (self.levels, -1))
             seen = {**seen, "tap": taps if self.pool is None else self.pool(taps, self._tapped)}
         vision = {n: self.vision[n](seen[n].to(context.frame.dtype)) + self.place[n] + self.time[n] for n in self.vision}
-        shared = [self.state(context.state)[:, None], self.text(context.text)]
+        words = context.text_mask if self.text is not None else context.text_mask[:, :0]
+        shared = [self.state(context.state)[:, None], *([] if self.text is None else [self.text(context.text)])]
         found = []
         for index in range(self.levels):
             shown = [x[:, index] if n == "tap" else x.flatten(1, 2) for n, x in vision.items()]
             tokens = torch.cat([*shown, *shared], dim=1)
-            real = context.text_mask.new_ones(context.batch, tokens.shape[1] - context.text.shape[1])
-            found.append((self.condition_norm(tokens), torch.cat([real, context.text_mask], dim=1)))
+            real = words.new_ones(context.batch, tokens.shape[1] - words.shape[1])
+            found.append((self.condition_norm(tokens), torch.cat([real, words], dim=1)))
         return found
 
     def _whose(self, layer: int, asking: int, conditions: int) -> Whose:

@@ -18,6 +18,7 @@ from foreact.substrates.motion_vectors import MotionVectors
 from foreact.substrates.optical_flow import OpticalFlow
 from foreact.substrates.pixel_latents import PixelLatents
 from foreact.substrates.point_flow import PointFlow
+from foreact.substrates.point_maps import PointMaps
 from foreact.substrates.point_tracks import PointTracks
 from foreact.substrates.polyline import Polyline
 from foreact.substrates.pose_stream import PoseStream
@@ -26,6 +27,6 @@ from foreact.substrates.semantic_masks import SemanticMasks
 from foreact.substrates.vision_language_tokens import VisionLanguageTokens
 
 __all__ = ["AutoencoderLatents", "ClipLatents", "ContactMap", "CosmosAutoencoder", "Decoded", "Depth", "DiscreteTokens", "EffectorHeatMap",
-           "FrozenFeatures", "MelLatents", "MotionVectors", "MovingTarget", "OpticalFlow", "PixelLatents", "PointFlow", "PointTracks",
-           "Polyline", "PoseStream", "PretrainedVision", "ReachValue", "SelfDistilled", "SemanticMasks", "VisionLanguage",
+           "FrozenFeatures", "MelLatents", "MotionVectors", "MovingTarget", "OpticalFlow", "PixelLatents", "PointFlow", "PointMaps",
+           "PointTracks", "Polyline", "PoseStream", "PretrainedVision", "ReachValue", "SelfDistilled", "SemanticMasks", "VisionLanguage",
            "VisionLanguageTokens", "WanAutoencoder"]
