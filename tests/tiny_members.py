@@ -54,6 +54,8 @@ from foreact.substrates import (
     DiscreteTokens,
     EffectorHeatMap,
     FrozenFeatures,
+    LatentActionModel,
+    LatentActions,
     MelLatents,
     MotionVectors,
     OpticalFlow,
@@ -96,6 +98,9 @@ SUBSTRATES = {
     "PointFlow": PointFlow.Config(points=8),
     "Depth": Depth.Config(grid=(2, 2), detail=2),
     "PointMaps": PointMaps.Config(grid=(2, 2), detail=2),
+    "LatentActions": LatentActions.Config(
+        inner=PixelLatents.Config(channels=4, patch=8, width=8, depth=1),
+        model=LatentActionModel.Config(channels=3, width=16, depth=1, heads=2, kept=4, hidden=16)),
     "PointTracks": PointTracks.Config(points=8),
     "MotionVectors": MotionVectors.Config(grid=(2, 2)),
     "Polyline": Polyline.Config(hand=("x", "y", "z")),

@@ -32,6 +32,7 @@ PROMISES = {  # kind, decodable, watchable, per frame
     "PointFlow": ("Geometric", False, True, False),
     "Depth": ("Geometric", False, True, False),
     "PointMaps": ("Geometric", False, True, False),
+    "LatentActions": ("Feature (teacher)", False, True, False),
     "PointTracks": ("Geometric", False, True, False),
     "MotionVectors": ("Geometric", False, True, False),
     "Polyline": ("Geometric", False, True, False),
@@ -42,7 +43,7 @@ REFUSED = {"VisionLanguageTokens": (TWO_SIZES,),
            "AutoencoderLatents": (TWO_SIZES, NOT_DIVISIBLE), "ClipLatents": (TWO_SIZES, NOT_DIVISIBLE),
            "PixelLatents": (TWO_SIZES, NOT_DIVISIBLE), "Decoded": (TWO_SIZES, NOT_DIVISIBLE),
            "FrozenFeatures": (TWO_SIZES, NOT_DIVISIBLE), "DiscreteTokens": (TWO_SIZES, NOT_DIVISIBLE),
-           "OpticalFlow": (TOO_SMALL,),
+           "LatentActions": (TWO_SIZES, NOT_DIVISIBLE), "OpticalFlow": (TOO_SMALL,),
            "EffectorHeatMap": (TOO_SMALL,), "SemanticMasks": (TOO_SMALL,), "ContactMap": (TOO_SMALL,), "ReachValue": (TOO_SMALL,),
            "MelLatents": (),
            "PointFlow": (), "Depth": (((2, 2), (2, 2)),),
@@ -88,7 +89,7 @@ def present(scene):
     return {n: x[:, 0] for n, x in scene.images.items()}
 
 
-def batches(name, count=STEPS + 40):
+def batches(name, count=STEPS + 100):
     """More than any substrate reads."""
     return (scene(name, 12, seed=seed) for seed in range(count))
 

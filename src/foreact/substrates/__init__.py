@@ -1,5 +1,6 @@
 """Axis 1: where the future lives; with the encoders that a substrate can have."""
 
+from foreact.nets.latent_action import LatentActionModel
 from foreact.nets.moving_target import MovingTarget
 from foreact.nets.pretrained_vision import PretrainedVision
 from foreact.nets.self_distilled import SelfDistilled
@@ -13,6 +14,7 @@ from foreact.substrates.depth import Depth
 from foreact.substrates.discrete_tokens import DiscreteTokens
 from foreact.substrates.effector_heat_map import EffectorHeatMap
 from foreact.substrates.frozen_features import FrozenFeatures
+from foreact.substrates.latent_actions import LatentActions
 from foreact.substrates.mel_latents import MelLatents
 from foreact.substrates.motion_vectors import MotionVectors
 from foreact.substrates.optical_flow import OpticalFlow
@@ -27,6 +29,6 @@ from foreact.substrates.semantic_masks import SemanticMasks
 from foreact.substrates.vision_language_tokens import VisionLanguageTokens
 
 __all__ = ["AutoencoderLatents", "ClipLatents", "ContactMap", "CosmosAutoencoder", "Decoded", "Depth", "DiscreteTokens", "EffectorHeatMap",
-           "FrozenFeatures", "MelLatents", "MotionVectors", "MovingTarget", "OpticalFlow", "PixelLatents", "PointFlow", "PointMaps",
-           "PointTracks", "Polyline", "PoseStream", "PretrainedVision", "ReachValue", "SelfDistilled", "SemanticMasks", "VisionLanguage",
-           "VisionLanguageTokens", "WanAutoencoder"]
+           "FrozenFeatures", "LatentActionModel", "LatentActions", "MelLatents", "MotionVectors", "MovingTarget", "OpticalFlow",
+           "PixelLatents", "PointFlow", "PointMaps", "PointTracks", "Polyline", "PoseStream", "PretrainedVision", "ReachValue",
+           "SelfDistilled", "SemanticMasks", "VisionLanguage", "VisionLanguageTokens", "WanAutoencoder"]

@@ -101,8 +101,12 @@ def normalise(model: WorldActionModel, run: Run, material: Material) -> None:
 
 
 def _acted(run: Run, material: Material) -> np.ndarray:
-    """Rows from which some stage learns actions: video alone says nothing about their scale."""
+    """Rows from which some stage learns actions: video alone says nothing about their scale, and hidden actions say nothing at all."""
     rows, stages = material.train_rows, [stage for stage in run.training.stages if "action" in stage.train]
+    rows = rows[~np.isin(material.dataset.episode_of_row[rows], _action_free(run, material))]
+    if stages and not len(rows):
+        raise ConfigError("a stage learns actions, and all are hidden", where="windows.action_free", found=run.windows.action_free,
+                          accepted="a share below 1")
     return rows[np.unique(np.concatenate([_among(material.dataset, rows, stage) for stage in stages]))] if stages else rows
 
 
