@@ -28,6 +28,7 @@ from foreact.contract.unified_actions import UNIFIED, Embodiment, embodiment_of
 from foreact.nets.overhearing import overheard
 from foreact.nets.text import TextEncoder
 from foreact.objectives.representation import Alignment, FirstPass
+from foreact.objectives.temporal import TemporalConsistency
 
 __all__ = ["Part", "Through", "WorldActionModel"]
 
@@ -52,8 +53,9 @@ class WorldActionModel(nn.Module, Buildable):
 
         beside: further parts of the future. view: what the present is seen through; None for the substrate itself, which must
         then be per frame. visual_state: features of the present that experts of the backbone look at by cross-attention, beside the
-        tokens of the view; None for none. action_space: the robot's own entries, or the 128 that all robots share, so that no weight's
-        shape depends on the robot; then embodiment says where this one's stand, None for the declared one that has its entries.
+        tokens of the view; None for none. alignment, temporal: further losses, on hidden states. action_space: the robot's own entries,
+        or the 128 that all robots share, so that no weight's shape depends on the robot; then embodiment says where this one's stand, None
+        for the declared one that has its entries.
         """
 
         substrate: Substrate.Config
@@ -65,6 +67,7 @@ class WorldActionModel(nn.Module, Buildable):
         view: Substrate.Config | None = None
         visual_state: Substrate.Config | None = None
         alignment: Alignment.Config | None = None
+        temporal: TemporalConsistency.Config | None = None
         state_scaling: ScalingMethod = "mean-std"
         action_scaling: ScalingMethod = "mean-std"
         action_space: Literal["own", "unified"] = "own"
@@ -132,6 +135,8 @@ class WorldActionModel(nn.Module, Buildable):
             if self.alignment is not None:
                 agreement.of_alignment(self.alignment.stream, self.alignment.teacher, self.backbone, layout, dimensions,
                                        times=len(self.coupling.future_offsets))
+            if self.temporal is not None:
+                agreement.of_temporal(self.backbone, layout, times=len(self.coupling.future_offsets))
 
         def without_future(self) -> WorldActionModel.Config:
             """The no-future baseline of this model: everything equal, nothing predicted but the action.
@@ -139,7 +144,7 @@ class WorldActionModel(nn.Module, Buildable):
             Where the future has a space of its own, only the one that the present is seen through is left.
             """
             return replace(self, coupling=self.coupling.without_future(), beside=(), substrate=self.seen_through, view=None,
-                           alignment=None)
+                           alignment=None, temporal=None)
 
     def __init__(self, config: Config, observation: ObservationSpec, action: ActionSpec) -> None:
         config.check(observation, action)
@@ -153,9 +158,13 @@ class WorldActionModel(nn.Module, Buildable):
         self.visual_state = config.visual_state.build(observation) if own else None
         self.text = config.text.build()
         seen = {} if config.visual_state is None else {"visual_channels": config.visual_state.form(observation).channels}
-        self.backbone = config.backbone.build(config.coupling.layout(dimensions), self.text.channels, **seen)
+        layout = config.coupling.layout(dimensions)
+        self._lengths = {stream.name: stream.length for stream in layout.streams}
+        self._places = {name: layout.where(name) for name in ("frame", *dimensions.forms)}
+        self.backbone = config.backbone.build(layout, self.text.channels, **seen)
         self.coupling = config.coupling.build(dimensions)
         self.teacher, self.alignment = self._aligned(config, observation, dimensions)
+        self.temporal = self._over_time(config, dimensions)
         self.regime = config.regime.build(config.coupling.horizon)
         robot = config.robot(observation, action)
         self.state_scaler = Scaler(dimensions.state, None if robot is None else robot.state_slots(observation))
@@ -165,10 +174,19 @@ class WorldActionModel(nn.Module, Buildable):
         """The teacher and the projections onto it."""
         if config.alignment is None:
             return None, None
-        expert = config.coupling.layout(dimensions)[config.alignment.stream].expert
+        expert = config.coupling.layout(dimensions)[self._places[config.alignment.stream][0]].expert
         form, teacher = agreement.aligned_form(config.alignment.stream, dimensions), config.alignment.teacher
         found = config.alignment.build(form, teacher.form(observation), dimensions.hidden[expert], dimensions.layers)
         return teacher.build(observation), found
+
+    def _over_time(self, config: Config, dimensions: Dimensions) -> TemporalConsistency | None:
+        """The projections of present and future into the space in which they are compared."""
+        if config.temporal is None:
+            return None
+        layout = config.coupling.layout(dimensions)
+        sizes = [(len(places) // times, dimensions.hidden[layout[stream].expert])
+                 for (stream, places), times in ((self._places["frame"], 1), (self._places[MAIN], len(config.coupling.future_offsets)))]
+        return config.temporal.build(dimensions.view, dimensions.forms[MAIN], *zip(*sizes, strict=True), dimensions.layers)
 
     @property
     def device(self) -> torch.device:
@@ -210,17 +228,29 @@ class WorldActionModel(nn.Module, Buildable):
     def losses(self, window: Window, *, train: frozenset[str], generator: torch.Generator) -> dict[str, Tensor]:
         """One scalar loss per stream that this stage trains; their weighted sum is what is minimised.
 
-        Where hidden states are aligned, "alignment" is among them whenever video is trained.
+        Where hidden states are aligned, or asked to be consistent over time, "alignment" and "temporal" are among them whenever
+        video is trained.
         """
         encoded = self.encode_window(window)
-        if self.alignment is None or "video" not in train:
+        if (self.alignment is None and self.temporal is None) or "video" not in train:
             return self.coupling.losses(self.backbone, encoded, train=train, generator=generator)
-        stream = self.alignment.config.stream
-        heard = FirstPass(stream, self.alignment.layers)
+        wanted = {} if self.temporal is None else dict.fromkeys(("frame", MAIN), self.temporal.layers)
+        if self.alignment is not None:
+            aligned = self.alignment.config.stream
+            wanted[aligned] = (*wanted.get(aligned, ()), *self.alignment.layers)
+        heard = FirstPass({self._places[part][0]: self._lengths[self._places[part][0]] for part in wanted},
+                          (layer for layers in wanted.values() for layer in layers))
         with overheard(self.backbone, heard.tap):
-            found = self.coupling.losses(self.backbone, encoded, train=train, generator=generator)
-        keep = encoded.future_is_pad.logical_not() if stream != "frame" else encoded.future_is_pad.new_ones(encoded.batch, 1)
-        return found | {"alignment": self.alignment(heard.states, self._taught(window, stream), keep)}
+            found = dict(self.coupling.losses(self.backbone, encoded, train=train, generator=generator))
+        inside = encoded.future_is_pad.logical_not()
+        if self.alignment is not None:
+            keep = inside if aligned != "frame" else inside.new_ones(encoded.batch, 1)
+            states = heard.states(*self._places[aligned], self.alignment.layers)
+            found["alignment"] = self.alignment(states, self._taught(window, aligned), keep)
+        if self.temporal is not None:
+            now, later = (heard.states(*self._places[part], self.temporal.layers) for part in ("frame", MAIN))
+            found["temporal"] = self.temporal(now, later, inside)
+        return found
 
     def _taught(self, window: Window, stream: str) -> Tensor:
         """The teacher's features of the frames of the stream, (batch, time, places, features)."""

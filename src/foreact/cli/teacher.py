@@ -15,8 +15,8 @@ __all__ = ["KEYS", "SETTINGS", "TEXT", "add_options", "main"]
 
 TEXT = """Learns a small vision transformer on the dataset's own frames by self-distillation (DINO's objective), with no labels and no
 download, and says on held-out episodes what it knows. The folder holds config.json and model.safetensors; many runs may share it, as
-the teacher of an alignment or as the space of the future, and its features are then stored once per dataset. It takes about a minute on
-one core; interrupted, it leaves nothing.
+the teacher of an alignment or as the space of the future, and its features are then stored once per dataset. It takes some
+minutes on one core; interrupted, it leaves nothing.
 
 examples
   foreact teacher train --data runs/demos --out runs/teacher

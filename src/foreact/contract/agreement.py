@@ -10,7 +10,8 @@ from foreact.contract.errors import MisfitError, nearest
 from foreact.contract.layout import Layout
 from foreact.contract.specs import ObservationSpec
 
-__all__ = ["aligned_form", "of_alignment", "of_backbone", "of_codes", "of_fold", "of_regime", "of_states", "of_view", "of_visual_state"]
+__all__ = ["aligned_form", "of_alignment", "of_backbone", "of_codes", "of_fold", "of_regime", "of_states", "of_temporal", "of_view",
+           "of_visual_state"]
 
 
 def _name(config: Config) -> str:
@@ -55,11 +56,16 @@ def aligned_form(stream: str, dimensions: Dimensions) -> SubstrateForm:
     return {"frame": dimensions.view, **dimensions.forms}[stream]
 
 
-def of_states(stream: str, backbone: Backbone.Config, layout: Layout, dimensions: Dimensions, *, times: int, where: str) -> None:
-    """Hidden states of the stream can be had and lie on a grid in each of its frames: `times` of a future, one of the present."""
+def _of_taps(backbone: Backbone.Config) -> None:
+    """It shows hidden states."""
     if "taps" not in type(backbone).owner.provides:
         raise MisfitError("this backbone shows no hidden states", where="model.backbone", found=_name(backbone),
                           accepted=", ".join(n for n, c in registered(Backbone.Config).items() if "taps" in c.owner.provides))
+
+
+def of_states(stream: str, backbone: Backbone.Config, layout: Layout, dimensions: Dimensions, *, times: int, where: str) -> None:
+    """Hidden states of the stream can be had and lie on a grid in each of its frames: `times` of a future, one of the present."""
+    _of_taps(backbone)
     times = 1 if stream == "frame" else times
     known = [name for name in ("frame", *dimensions.forms) if name in layout]
     if stream not in known or layout[stream].length != times * aligned_form(stream, dimensions).tokens:
@@ -69,11 +75,29 @@ def of_states(stream: str, backbone: Backbone.Config, layout: Layout, dimensions
 
 def of_alignment(stream: str, teacher: Substrate.Config, backbone: Backbone.Config, layout: Layout, dimensions: Dimensions, *,
                  times: int) -> None:
-    """There are states to align, and the teacher can be had for their frames."""
-    of_states(stream, backbone, layout, dimensions, times=times, where="model.alignment.stream")
+    """There are states to align that lie on a grid in each frame, and the teacher can be had for their frames."""
+    _of_taps(backbone)
+
+    def aligned(name: str) -> bool:
+        found, frames = layout.where(name), 1 if name == "frame" else times
+        return frames > 0 and found is not None and len(found[1]) == frames * aligned_form(name, dimensions).tokens
+
+    known = [name for name in ("frame", *dimensions.forms) if aligned(name)]
+    if stream not in known:
+        raise MisfitError("the states of this stream do not lie on a grid of frames", where="model.alignment.stream", found=stream,
+                          accepted=", ".join(known), next_step=nearest(stream, known))
     if stream == "frame" and not type(teacher).owner.per_frame:
         raise MisfitError("the present alone does not give this teacher", where="model.alignment.teacher",
                           found=_name(teacher), accepted="a substrate of single frames")
+
+
+def of_temporal(backbone: Backbone.Config, layout: Layout, *, times: int) -> None:
+    """There are states of the present and of frames to come."""
+    _of_taps(backbone)
+    later = layout.where("video")
+    if layout.where("frame") is None or later is None or not times or len(later[1]) % times:
+        raise MisfitError("nothing to be consistent over time", where="model.temporal", found=", ".join(layout.names),
+                          accepted="a model with states of the present and of a future that is predicted", next_step="model.temporal=null")
 
 
 def of_codes(parts: Mapping[str, Substrate.Config], coupling: Coupling.Config, observation: ObservationSpec) -> None:

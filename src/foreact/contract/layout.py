@@ -82,10 +82,15 @@ class Sight:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Streams in order, and for each the sights that it has. A stream sees itself only where `sees` says so."""
+    """Streams in order, and for each the sights that it has. A stream sees itself only where `sees` says so.
+
+    holds: frames of a part of the future, or of the present ("frame"), that are only some tokens of a stream: its name, and which
+        tokens, frame after frame. A part that is not named has the whole stream of its own name.
+    """
 
     streams: tuple[Stream, ...]
     sees: Mapping[str, tuple[Sight, ...]] = field(default_factory=dict)
+    holds: Mapping[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [stream.name for stream in self.streams]
@@ -99,6 +104,12 @@ class Layout:
 
     def __contains__(self, name: str) -> bool:
         return any(stream.name == name for stream in self.streams)
+
+    def where(self, part: str) -> tuple[str, tuple[int, ...]] | None:
+        """The stream in which the frames of a part lie, and which of its tokens they are; None where there is none."""
+        if part in self.holds:
+            return self.holds[part]
+        return (part, tuple(range(self[part].length))) if part in self else None
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -98,7 +98,8 @@ class JointAutoregression(Coupling):
             sees |= {s.name: (*known, *(Sight(b.name, "past") for b in back), Sight(s.name, "causal")) for s in asked}
             sees |= {s.name: causal for s in back}
             sees["action"] = (*known, *(Sight(s.name) for s in back), Sight("action", "causal"))
-            return Layout(streams=(*given, *asked, *back, action), sees=sees)
+            newest = tuple(range((self.history - 1) * len(few), self.history * len(few)))
+            return Layout(streams=(*given, *asked, *back, action), sees=sees, holds={"frame": ("frame", newest)})
 
         def without_future(self) -> JointAutoregression.Config:
             return replace(self, future_offsets=())

@@ -74,4 +74,5 @@ def chunk_layout(dimensions: Dimensions, *, horizon: int, chunks: int, history: 
     sees |= {name: (*before, *dreamt, *(Sight(other, "same") for other in parts)) for name in parts}
     sees["action"] = (*before, Sight("state", "past"), *(Sight(shown(name), "causal") for name in parts), Sight("action", "same"))
     sees = {name: tuple(sight for sight in sights if sight.stream in names) for name, sights in sees.items() if name in names}
-    return Layout(streams=tuple(streams), sees=sees)
+    newest = (history - 1) * view.tokens
+    return Layout(streams=tuple(streams), sees=sees, holds={"frame": ("frame", tuple(range(newest, newest + view.tokens)))})

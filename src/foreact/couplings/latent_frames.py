@@ -98,7 +98,9 @@ class LatentFrames(Coupling):
                 Stream(name="frame", channels=dimensions.view.channels, expert="video", positions=dimensions.view.positions(0.0)),
                 Stream(name="sequence", channels=sequence.channels, expert="video", positions=sequence.positions, noise="sequence",
                        target=self.target, condition=sequence.beside.shape[1] + 1 + sequence.present_channels)),
-                sees={"frame": (Sight("frame"),), "sequence": (Sight("frame"), Sight("sequence"))})
+                sees={"frame": (Sight("frame"),), "sequence": (Sight("frame"), Sight("sequence"))},
+                holds={name: ("sequence", tuple(i for place in sequence.slices(name) for i in range(place.start, place.stop)))
+                       for name in sequence.forms})
 
         def without_future(self) -> LatentFrames.Config:
             return replace(self, future_offsets=(), candidates=1)

@@ -16,7 +16,7 @@ features are stored like those of every substrate, and nothing of it or of the p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,23 +33,26 @@ __all__ = ["Alignment", "FirstPass", "aligned_layers"]
 
 
 class FirstPass:
-    """The states of one stream in the first pass that is learnt from, whatever else the coupling runs on the way.
+    """The states of some streams in the first pass that is learnt from, whatever else the coupling runs on the way.
 
-    In training that is one with gradients; where nothing is learnt, as in validation, it is the first of all.
+    In training that is one with gradients; where nothing is learnt, as in validation, it is the first of all. Where a pass holds some of
+    the stream's tokens only, frame after frame, those of the next passes follow until it is whole. streams: tokens by name.
     """
 
-    def __init__(self, stream: str, layers: tuple[int, ...]) -> None:
-        self.tap = Tap((stream,), layers, taken=self._heard)
-        self._learning, self._states = torch.is_grad_enabled(), dict[int, Tensor]()
+    def __init__(self, streams: Mapping[str, int], layers: Iterable[int]) -> None:
+        self.tap = Tap(streams, sorted(set(layers)), taken=self._heard)
+        self._learning, self._lengths = torch.is_grad_enabled(), dict(streams)
+        self._states: dict[tuple[str, int], list[Tensor]] = {}
 
-    @property
-    def states(self) -> list[Tensor]:
-        """By layer, lowest first."""
-        return [self._states[layer] for layer in self.tap.layers]
+    def states(self, stream: str, places: tuple[int, ...], layers: Iterable[int]) -> list[Float[Tensor, "batch tokens width"]]:
+        """Of these tokens of a stream, by layer."""
+        heard = [torch.cat(self._states[stream, layer], dim=1) for layer in layers]
+        return [x if len(places) == x.shape[1] else x[:, places] for x in heard]
 
     def _heard(self, stream: str, layer: int, states: Tensor) -> None:
-        if torch.is_grad_enabled() == self._learning:
-            self._states.setdefault(layer, states)
+        held = self._states.setdefault((stream, layer), [])
+        if torch.is_grad_enabled() == self._learning and sum(x.shape[1] for x in held) < self._lengths[stream]:
+            held.append(states)
 
 
 def aligned_layers(shares: tuple[float, ...], depth: int) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from its features tells the robot's state,
     R^2 = 1 - |y - W f(x)|^2 / |y - mean y|^2,    summed over the entries of the state that vary, each brought to deviation 1,
 
 beside the same regression from the pixels averaged to 8 x 8 per camera. The ridge is chosen on other episodes than those reported.
-The folder appears whole at the end; an interrupted training leaves nothing, and takes a minute to repeat.
+The folder appears whole at the end; an interrupted training leaves nothing, and takes minutes to repeat.
 """
 
 from __future__ import annotations
