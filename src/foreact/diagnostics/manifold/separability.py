@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from foreact.contract.errors import DatasetError, MissingExtraError
+from foreact.contract.errors import DatasetError
+from foreact.diagnostics.scikit import scikit
 
-__all__ = ["Separability", "centred", "embed", "separability"]
+__all__ = ["Separability", "auc", "centred", "embed", "separability"]
 
 _FOLDS = 5
 
@@ -42,12 +43,7 @@ class Separability:
 
 
 def _sklearn(name: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(f"sklearn.{name}")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("scikit-learn", "diagnose", "telling conditions apart in features") from error
+    return scikit(name, purpose="telling conditions apart in features")
 
 
 def centred(features: Float[np.ndarray, "samples width"], tasks: Int[np.ndarray, " samples"]) -> Float[np.ndarray, "samples width"]:
@@ -79,14 +75,14 @@ def separability(features: Float[np.ndarray, "samples width"], random: Bool[np.n
         rows = np.concatenate([members[i] for i in generator.integers(0, len(names), len(names))])
         if random[rows].all() or not random[rows].any():
             continue
-        drawn.append((_auc(score[rows], random[rows]), right[rows].mean(), distinct[rows].mean()))
+        drawn.append((auc(score[rows], random[rows]), right[rows].mean(), distinct[rows].mean()))
     low, high = np.quantile(np.array(drawn), [0.025, 0.975], axis=0)
     intervals = [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
-    return Separability(auc=_auc(score, random), auc_interval=intervals[0], accuracy=float(right.mean()), accuracy_interval=intervals[1],
+    return Separability(auc=auc(score, random), auc_interval=intervals[0], accuracy=float(right.mean()), accuracy_interval=intervals[1],
                         silhouette=float(distinct.mean()), silhouette_interval=intervals[2], samples=len(features), groups=len(names))
 
 
-def _auc(score: np.ndarray, positive: np.ndarray) -> float:
+def auc(score: Float[np.ndarray, " samples"], positive: Bool[np.ndarray, " samples"]) -> float:
     """The chance that a positive scores above a negative, ties halved (Mann-Whitney)."""
     from scipy.stats import rankdata
 
