@@ -35,7 +35,7 @@ examples
   foreact diagnose features runs/joint-tiny --data runs/seen teacher=runs/agra-tiny stream=frame layers=[1,2,4] --json
 
 settings
-  stream=null (video, or frame where the model acts without a future)   layer=null (in the pictures: the aligned one, or a third of the depth)
+  stream=null (video, or frame where the model acts without a future)   layer=null (in the pictures: aligned, or a third of the depth)
   layers=[] (up to six)   time=1 (which frame of the future)   evaluation=1   frames=400 (over all episodes)   seed=0
   teacher=null (the run's own) | none | a run whose teacher or features are taken
   folds=5   cover=0.1 (share of a cell that counts)   tokens=4000 (for segmentation)   tsne=true   shown=6 (frames on the page)"""

@@ -79,9 +79,8 @@ def features_of(path: Path, dataset: Path, config: FeaturesSettings) -> tuple[di
     grids = dict.fromkeys(parts, states.grid)
     taught = _teacher(model, config.teacher)
     if taught is not None:
-        name, teacher = taught
-        parts["teacher"] = np.concatenate([_taught(teacher, w, time) for w in windows])
-        grids["teacher"] = teacher.form.grid
+        parts["teacher"] = np.concatenate([_taught(taught[1], w, time) for w in windows])
+        grids["teacher"] = taught[1].form.grid
     alike = likeness({name: on_grid(values, grids[name], states.grid) for name, values in parts.items()})
     parts["pixels"] = pixels_of([np.concatenate([w.context.images[name][:, -1].numpy() for w in windows])
                                  for name in model.observation.camera_names], states.grid)
@@ -171,8 +170,7 @@ def _asked(model: WorldActionModel, windows: list[Window], classes: dict[str, An
 
     tasks = [text for w in windows for text in w.context.instruction]
     episodes = np.concatenate([w.extras["episode"].numpy() for w in windows])
-    names = {episode: task for episode, task in zip(episodes.tolist(), tasks, strict=True)}  # one of several wordings
-    return Asked(episodes=episodes, tasks=np.unique([names[e] for e in episodes.tolist()], return_inverse=True)[1],
+    return Asked(episodes=episodes, tasks=np.unique(tasks, return_inverse=True)[1],
                  positions=positions_of(list(classes.values())) if classes else None,
                  cells=cells_of(list(classes.values()), grid, cover=config.cover) if classes else None,
                  actions=np.concatenate([model.action_scaler(w.actions).mean(dim=1).numpy() for w in windows]))

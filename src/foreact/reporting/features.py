@@ -17,8 +17,10 @@ from foreact.reporting.page import data_uri, diagnosis, section, table, tile
 
 __all__ = ["write_features_page"]
 
-_TARGETS = {"position": ("Where the object is", "R² over the task's mean"), "segmentation": ("What a cell shows", "intersection over union"),
-            "object": ("Whether the object is here", "area under the ROC curve"), "action": ("The coming chunk's mean", "R² over the task's mean")}
+_TARGETS = {"position": ("Where the object is", "R² over the task's mean"),
+            "segmentation": ("What a cell shows", "intersection over union"),
+            "object": ("Whether the object is here", "area under the ROC curve"),
+            "action": ("The coming chunk's mean", "R² over the task's mean")}
 _COLOURS = ("#9aa1ad", "#6d7fb3", "#2aa5c9", "#e08a1e", "#4fae4b")
 
 
@@ -36,13 +38,14 @@ def _head(found: Mapping[str, Any]) -> str:
     for target, (title, unit) in _TARGETS.items():
         if one := own.get(target):
             beside = f"; teacher {teacher[target]['value']:.2f}" if teacher.get(target) else ""
-            tiles += tile(title, f"{one['value']:.2f}", f"{unit}, 95 %: {one['low']:.2f} to {one['high']:.2f}; chance {one['chance']:.2f}{beside}")
+            tiles += tile(title, f"{one['value']:.2f}",
+                          f"{unit}, 95 %: {one['low']:.2f} to {one['high']:.2f}; chance {one['chance']:.2f}{beside}")
     about = "the present frame" if found["offset"] == 0 else f"the frame {found['offset']} steps ahead"
     samples = found["samples"]
     return (f'<section id="head"><h1>What the hidden states hold</h1><p>{escape(found["run"])}: states of {escape(found["stream"])} about '
-            f"{about} after layer {found['layer']} of {found['depth']}, at evaluation {found['evaluation']} of the backbone while the model "
-            f"acts, noise level {found['sigma']:.2f}. {samples['frames']} frames of {samples['episodes']} episodes that the run was not "
-            f"trained on. Teacher: {escape(found['teacher'] or 'none')}.</p><div class=\"tiles below\">{tiles}</div></section>")
+            f"{about} after layer {found['layer']} of {found['depth']}, at evaluation {found['evaluation']} of the backbone while the "
+            f"model acts, noise level {found['sigma']:.2f}. {samples['frames']} frames of {samples['episodes']} episodes that the run was "
+            f"not trained on. Teacher: {escape(found['teacher'] or 'none')}.</p><div class=\"tiles below\">{tiles}</div></section>")
 
 
 def _name(part: str) -> str:
@@ -53,8 +56,8 @@ def _name(part: str) -> str:
 
 def _colours(found: Mapping[str, Any], drawn: Mapping[str, Any]) -> str:
     shares = "; ".join(f"{_name(name)}: {100 * sum(share):.0f} % of the variance" for name, (_, share) in drawn["colours"].items())
-    lead = ("The first three principal components of all tokens as red, green and blue over the frame that the states are about: places of one "
-            f"colour are alike to the network. Hues of two rows cannot be compared. {escape(shares)}.")
+    lead = ("The first three principal components of all tokens as red, green and blue over the frame that the states are about: places "
+            f"of one colour are alike to the network. Hues of two rows cannot be compared. {escape(shares)}.")
     image = data_uri("image/png", _sheet(drawn))
     return section("colours", "Principal components over the frames", lead,
                    f'<div class="card"><img alt="principal components over the frames" src="{image}" style="width:100%"></div>')
@@ -110,8 +113,9 @@ def _maps(found: Mapping[str, Any], drawn: Mapping[str, Any]) -> str:
     figure = themed(draw, name="tsne", wide=(9.2, 4.4), narrow=(4.4, 4.2 * len(drawn["maps"])), label="t-SNE of tokens by what they show")
     key = "".join(f'<span class="key" style="--dot: {_COLOURS[kind]}"><i></i>{CLASSES[kind]}</span>' for kind in kinds)
     used = next(iter(drawn["maps"].values()))[1]
-    lead = (f"t-SNE of {len(labels)} tokens, perplexity {used:.3g}, coloured by what the simulator says that their cell shows, as many of each "
-            "class as there are. The picture alone proves nothing: the scores below are measured on episodes that no probe was fitted on.")
+    lead = (f"t-SNE of {len(labels)} tokens, perplexity {used:.3g}, coloured by what the simulator says that their cell shows, as many of "
+            "each class where there are so many. The picture alone proves nothing: the scores below are "
+            "measured on episodes that no probe was fitted on.")
     return section("maps", "Tokens by what they show", lead, f'<div class="card">{key}{figure}</div>')
 
 
@@ -149,9 +153,9 @@ def _probes(found: Mapping[str, Any]) -> str:
     head = ["", *(f"{_TARGETS[name][0]}" for name in targets), "object, R² over all", "object, error"]
     lines = [[escape(_name(part)), *(_cell(scores.get(name)) for name in targets), _cell(scores.get("position_all")),
               f"{100 * scores['position_error']:.1f} %" if "position_error" in scores else ""] for part, scores in probes.items()]
-    lead = ("Linear probes on episodes that they were not fitted on, with 95 % intervals over episodes. R² over the task's mean: what knowing the "
-            "task tells counts for nothing. Teacher and pixels stand beside: the teacher sees the very frame, the pixels are those of the "
-            "present. Dashes: the same probe on labels exchanged between frames.")
+    lead = ("Linear probes on episodes that they were not fitted on, with 95 % intervals over episodes. R² over the task's mean: what "
+            "knowing the task tells counts for nothing. Teacher and pixels stand beside: the teacher sees the very frame, the pixels are "
+            "those of the present. Dashes: the same probe on labels exchanged between frames.")
     return section("probes", "What one matrix can read", lead, f'<div class="card">{key}{figure}</div>'
                    f'<div class="card below">{table(head, lines)}<p class="small faint">The error is the median distance, in shares of the '
                    "picture's sides.</p></div>")

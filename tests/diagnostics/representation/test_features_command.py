@@ -21,7 +21,8 @@ def folder(tmp_path_factory):
             assert run(["collect", "--tasks", "button-press-topdown", "--out", str(folder / name), "--workers", "1", f"episodes={episodes}",
                         "size=32", "expert.steps_after_success=0", *words]) == 0
         for name, words in (("joint", []), ("agra", ["model.coupling.head.depth=3"]), ("fast-wam", [])):
-            assert run(["train", name, "--data", str(folder / "plain"), "--out", str(folder / name), "--device", "cpu", *SMALL, *words]) == 0
+            assert run(["train", name, "--data", str(folder / "plain"), "--out", str(folder / name), "--device", "cpu", *SMALL,
+                        *words]) == 0
         yield folder
 
 

@@ -63,8 +63,8 @@ def on_grid(tokens: Float[np.ndarray, "samples tokens width"], own: tuple[int, i
     return picture.movedim(1, -1).unflatten(0, (-1, cameras)).flatten(1, 3).numpy()
 
 
-def probe(parts: Mapping[str, Float[np.ndarray, "samples tokens width"]], asked: Asked, *, count: int = 5, tokens: int = 4000, seed: int = 0,
-          ) -> dict[str, dict[str, Any]]:
+def probe(parts: Mapping[str, Float[np.ndarray, "samples tokens width"]], asked: Asked, *, count: int = 5, tokens: int = 4000,
+          seed: int = 0) -> dict[str, dict[str, Any]]:
     """By name of the part and target, the scores. tokens: so many rows at most for the probe of what each cell shows."""
     dealt = folds(asked.episodes, asked.tasks, count=count, seed=seed)
     found: dict[str, dict[str, Any]] = {}

@@ -213,7 +213,8 @@ def _iou(told: list[tuple[np.ndarray, np.ndarray]], classes: np.ndarray, episode
         table = np.zeros((len(names), len(classes), len(classes)))
         np.add.at(table, (count, np.searchsorted(classes, y), scores.argmax(axis=1)), 1)
         counts.append(table)
-    drawn = [_mean_iou(counts[0][rows].sum(axis=0)) for rows in np.random.default_rng(seed).integers(0, len(names), (resamples, len(names)))]
+    draws = np.random.default_rng(seed).integers(0, len(names), (resamples, len(names)))
+    drawn = [_mean_iou(counts[0][rows].sum(axis=0)) for rows in draws]
     low, high = np.quantile(drawn, [0.025, 0.975])
     value, chance = (_mean_iou(table.sum(axis=0)) for table in counts)
     return Score(value=value, low=float(low), high=float(high), chance=chance, n=len(episodes), episodes=len(names))
