@@ -2,8 +2,8 @@
 
 Representation: the arms of GeoSem-WAM that act on the present alone and differ in what is predicted beside the action in training,
 at equal training compute: every arm gets the floating-point operations that the reference took, so that a costlier objective gets fewer
-steps. The operations of teachers and substrates, which run once per frame and are stored, are not counted. Each arm is also trained
-on a quarter of the demonstrations, with the same compute.
+steps, in a model two thirds as wide as the recipe's. The operations of teachers and substrates, which run once per frame and are stored,
+are not counted. Each arm is also trained on a quarter of the demonstrations, with the same compute.
 
 Imagination: the same weights of UWM, whose streams have noise levels of their own, so that a future that is imagined, unknown or given
 is one that training has shown it. The true future is the scripted expert's from the same instant.
@@ -26,14 +26,15 @@ _OBJECTIVES: dict[str, tuple[str, ...]] = {
     "geometry": (_GEOMETRY,),
     "semantics": (_SEMANTICS,),
     "alignment": (_RGB, f'model.alignment={{"type":"Alignment","stream":"frame","teacher":{_FEATURES}}}'),
+    "temporal consistency": (_RGB, 'model.temporal={"type":"TemporalConsistency"}'),
     "features alone": (_RGB, f"model.substrate={_FEATURES}", 'model.view={"type":"PixelLatents","floor":3.0}',
                        "model.coupling.video_space=frames"),
 }
 """What each predicts beside the pictures of the future; the last in their place."""
-_MEASURES = (
-    Measure(name="object's place, R2", diagnosis="features", path="figures.position.value", words=("stream=frame",)),
-    Measure(name="segmentation, accuracy", diagnosis="features", path="figures.segmentation.value", words=("stream=frame",)),
-)
+_PROBE = ("stream=frame", "layers=[3]", "layer=3", "frames=200", "teacher=none", "tsne=false")
+"""Of four layers, the states after the third are the last that the action reads."""
+_MEASURES = tuple(Measure(name=name, diagnosis="features", path=f"probes.3.{probe}.value", words=_PROBE) for name, probe in (
+    ("object's place, R2", "position"), ("segmentation, IoU", "segmentation"), ("coming action, R2", "action")))
 
 
 def _claims(other: str, says: str) -> tuple[Claim, ...]:
@@ -50,7 +51,7 @@ OBJECTIVES = FactorStudy(
     claims=(
         *_claims("geometry and semantics", "predicting geometry and semantics as well"),
         *_claims("geometry", "predicting geometry as well"), *_claims("semantics", "predicting semantics as well"),
-        *_claims("alignment", "alignment with an encoder"),
+        *_claims("alignment", "alignment with an encoder"), *_claims("temporal consistency", "temporal consistency"),
         *_claims("features alone", "features in place of pictures"),
         Claim(says="geometry and semantics leave more of the object's place in the states", first="geometry and semantics",
               second="pictures alone", measure="object's place, R2"),
@@ -67,12 +68,13 @@ FEW = FactorStudy(
     claims=tuple(claim for name, says in (
         ("geometry and semantics", "with few demonstrations, geometry and semantics as well"),
         ("geometry", "with few demonstrations, geometry as well"), ("semantics", "with few demonstrations, semantics as well"),
-        ("alignment", "with few demonstrations, alignment"),
+        ("alignment", "with few demonstrations, alignment"), ("temporal consistency", "with few demonstrations, temporal consistency"),
         ("features alone", "with few demonstrations, features in place of pictures")) for claim in _claims(name, says)))
 
 REPRESENTATION = Family(
     name="representation", recipe="geosem-wam", studies=(OBJECTIVES, FEW),
-    grid=Grid(tasks=("button-press-topdown", "window-open", "faucet-close"), demonstrations=40, steps=300, episodes=6),
+    grid=Grid(tasks=("button-press-topdown", "window-open", "faucet-close"), demonstrations=40, steps=300, episodes=5,
+              settings=("model.backbone.width=128", "model.backbone.head_dim=32")),
     collect=(), demonstrations="", source="nobody has run this comparison before")
 
 _UNSEEN = 'model.coupling.sees={"video":["frame","video"],"action":["frame","state","action"],"state":["frame","state"]}'
