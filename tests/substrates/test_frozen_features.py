@@ -1,14 +1,18 @@
 """Frozen features: the measures tell a collapse, whitening, pooling; too few frames are refused."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from foreact.contract.context import Scene
 from foreact.contract.errors import MisfitError, TrainingError
 from foreact.nets.augmentation import cropped, recoloured
 from foreact.nets.self_distilled import SelfDistilled, _balanced
+from foreact.nets.text_matched import TextMatched
+from foreact.nets.vision import Captioned
 from foreact.substrates import FrozenFeatures
 from tiny_members import OBSERVATION, SUBSTRATES
 
@@ -75,10 +79,50 @@ def test_self_distillation_moves_the_teacher_and_leaves_nothing_behind():
     torch.manual_seed(0)
     encoder = SelfDistilled.Config(width=16, depth=1, heads=2, patch=8, prototypes=16).build(16, 16)
     before = {n: v.clone() for n, v in encoder.state_dict().items()}
-    encoder.fit((noise(8, i)["front"] for i in range(3)), steps=3, seed=0)
+    encoder.fit((Captioned(noise(8, i)["front"]) for i in range(3)), steps=3, seed=0)
     after = encoder.state_dict()
     assert before.keys() == after.keys()
     assert all(not torch.equal(before[n], after[n]) for n in before if n != "trunk.hidden" and not n.endswith("bias"))
+
+
+def bars(count, seed):
+    """Pictures of noise with a bright bar, across or upright; the instruction says which."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 100, (count, 3, 16, 16), generator=generator, dtype=torch.uint8)
+    upright = torch.rand(count, generator=generator) < 0.5
+    for image, standing, at in zip(images, upright, torch.randint(2, 14, (count,), generator=generator), strict=True):
+        image[(..., slice(at, at + 2)) if standing else (slice(None), slice(at, at + 2))] = 230
+    return Captioned(images, tuple("make it stand" if standing else "lay it down" for standing in upright)), upright
+
+
+def test_an_encoder_that_matches_words_learns_what_they_tell_apart():
+    torch.manual_seed(0)
+    encoder = TextMatched.Config(width=32, depth=1, heads=2, patch=8, learning_rate=3e-3).build(16, 16)
+    before = {n: v.clone() for n, v in encoder.state_dict().items()}
+    encoder.fit((bars(32, i)[0] for i in range(60)), steps=60, seed=0)
+    assert before.keys() == encoder.state_dict().keys()  # the words are left behind
+    (seen, upright), (other, whole) = bars(256, 1000), bars(256, 2000)
+    with torch.no_grad():
+        known, asked = (encoder.trunk(x.float() / 127.5 - 1)[:, 0] for x in (seen.images, other.images))
+    known, asked = (torch.cat([x, torch.ones(len(x), 1)], dim=1) for x in (known, asked))
+    weights = torch.linalg.lstsq(known, upright.float()[:, None]).solution
+    assert ((asked @ weights > 0.5)[:, 0] == whole).float().mean() > 0.8
+
+
+@pytest.mark.parametrize("texts", [(), ("only one",) * 4])
+def test_an_encoder_that_matches_words_needs_several_instructions(texts):
+    encoder = TextMatched.Config(width=16, depth=1, heads=2, patch=8).build(16, 16)
+    with pytest.raises(TrainingError, match="needs several"):
+        encoder.fit(iter([Captioned(noise(4, 0)["front"], texts)]), steps=2, seed=0)
+
+
+def test_the_loss_of_matching_is_siglips():
+    whole, tokens = torch.randn(3, 4), torch.randn(2, 1, 4)
+    z, u = F.normalize(whole, dim=-1), F.normalize(tokens[:, 0], dim=-1)
+    sign = torch.tensor([[1.0, -1.0], [-1.0, 1.0], [1.0, -1.0]])
+    found = TextMatched._loss(whole, tokens, torch.ones(2, 1, dtype=torch.bool), torch.tensor([0, 1, 0]), torch.tensor([1.5, -2.0]))
+    expected = -torch.log(torch.sigmoid(sign * (math.exp(1.5) * z @ u.T - 2.0))).sum() / 3
+    torch.testing.assert_close(found, expected)
 
 
 def test_balanced_shares_use_every_prototype_alike():

@@ -7,6 +7,7 @@ from foreact.contract.context import Scene
 from foreact.contract.errors import MisfitError
 from foreact.contract.specs import CameraSpec, ObservationSpec, StateSpec
 from foreact.nets.moving_target import MovingTarget, _Encoder, follow
+from foreact.nets.vision import Captioned
 from foreact.substrates import FrozenFeatures
 
 CONFIG = MovingTarget.Config(width=32, depth=2, heads=2, patch=8, predictor_depth=1, momentum=0.97)
@@ -42,7 +43,7 @@ def test_nothing_but_the_average_reaches_the_target():
         torch.manual_seed(0)
         encoder = MovingTarget.Config(width=8, depth=1, heads=2, patch=8, predictor_depth=1, momentum=momentum).build(32, 32)
         before = {n: p.clone() for n, p in encoder.named_parameters()}
-        encoder.fit((images(8, s) for s in range(5)), steps=5, seed=0)
+        encoder.fit((Captioned(images(8, s)) for s in range(5)), steps=5, seed=0)
         assert {n: torch.equal(p, before[n]) for n, p in encoder.named_parameters()} == dict.fromkeys(before, momentum == 1.0)
         assert all(p.grad is None for p in encoder.parameters())
 

@@ -92,11 +92,13 @@ class Scene:
 
     images: per camera. state: proprioception at the same times, in the units of the spec, where it is known.
     annotations: what only a simulator knows, by name ("depth.scene"), at the same times; training has them, acting never.
+    texts: what each element of the batch was told to do, where it is known.
     """
 
     images: Mapping[str, UInt8[Tensor, "batch time 3 height width"]]
     state: Float[Tensor, "batch time state"] | None = None
     annotations: Mapping[str, Tensor] = field(default_factory=dict)
+    texts: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -108,12 +110,12 @@ class Scene:
         """Some of the times."""
         return Scene(images={name: x[:, times] for name, x in self.images.items()},
                      state=None if self.state is None else self.state[:, times],
-                     annotations={name: x[:, times] for name, x in self.annotations.items()})
+                     annotations={name: x[:, times] for name, x in self.annotations.items()}, texts=self.texts)
 
     def to(self, device: torch.device | str) -> Scene:
         return Scene(images={name: x.to(device) for name, x in self.images.items()},
                      state=None if self.state is None else self.state.to(device),
-                     annotations={name: x.to(device) for name, x in self.annotations.items()})
+                     annotations={name: x.to(device) for name, x in self.annotations.items()}, texts=self.texts)
 
 
 @dataclass(frozen=True, kw_only=True)

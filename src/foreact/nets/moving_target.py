@@ -25,7 +25,8 @@ from torch.nn import functional as F
 from foreact.contract.errors import MisfitError
 from foreact.nets.augmentation import cropped
 from foreact.nets.blocks import PlainBlock
-from foreact.nets.vision import VisionEncoder
+from foreact.nets.vision import Captioned, VisionEncoder
+from foreact.nets.vision_trunk import unit_range
 
 __all__ = ["MovingTarget", "follow"]
 
@@ -97,17 +98,17 @@ class MovingTarget(VisionEncoder):
         self.target = _Encoder(config.width, config.depth, config.heads, config.patch, rows * columns)
 
     def forward(self, images: UInt8[Tensor, "image 3 height width"]) -> Float[Tensor, "image tokens channels"]:
-        return self.target(_unit_range(images))
+        return self.target(unit_range(images))
 
-    def fit(self, batches: Iterable[UInt8[Tensor, "image 3 height width"]], *, steps: int, seed: int) -> None:
+    def fit(self, batches: Iterable[Captioned], *, steps: int, seed: int) -> None:
         config, target = self.config, self.target
         context = copy.deepcopy(target)
         predictor = _Predictor(config.width, config.predictor_depth, config.heads, len(target.place)).to(target.place.device)
         learnt = [*context.parameters(), *predictor.parameters()]
         optimiser = torch.optim.AdamW(learnt, lr=config.learning_rate, weight_decay=0.04)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=max(steps, 2), pct_start=0.1)
-        for step, images in enumerate(batches):
-            x = cropped(_unit_range(images), (config.crop, 1.0))
+        for step, (images, _) in enumerate(batches):
+            x = cropped(unit_range(images), (config.crop, 1.0))
             shown, hidden = self._block(len(x), x.device)
             with torch.autocast(images.device.type, dtype=torch.bfloat16):
                 given = predictor(context(x, shown), shown, hidden)
@@ -142,7 +143,3 @@ def follow(target: nn.Module, context: nn.Module, keep: float) -> None:
 
 def _pick(tokens: Float[Tensor, "image all channels"], places: Int[Tensor, "image some"]) -> Float[Tensor, "image some channels"]:
     return tokens.gather(1, places[..., None].expand(-1, -1, tokens.shape[-1]))
-
-
-def _unit_range(images: Tensor) -> Tensor:
-    return images.float().div(127.5).sub(1.0)

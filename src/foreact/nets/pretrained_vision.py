@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from foreact.contract.errors import MisfitError, MissingExtraError, StorageError
-from foreact.nets.vision import VisionEncoder
+from foreact.nets.vision import Captioned, VisionEncoder
 
 __all__ = ["DINOV2_LARGE", "DINOV2_SMALL", "DINOV3_BASE", "DINOV3_LARGE", "DINOV3_SMALL", "SIGLIP2_BASE", "VJEPA2_GIANT",
            "VJEPA2_GIANT_384", "VJEPA2_HUGE", "VJEPA2_LARGE", "PretrainedVision"]
@@ -91,7 +91,7 @@ class PretrainedVision(VisionEncoder):
             return self.model(pixel_values_videos=x[:, None].expand(-1, _TUBELET, -1, -1, -1)).last_hidden_state
         return self.model(pixel_values=x).last_hidden_state[:, -self._tokens:]
 
-    def fit(self, batches: Iterable[UInt8[Tensor, "image 3 height width"]], *, steps: int, seed: int) -> None:
+    def fit(self, batches: Iterable[Captioned], *, steps: int, seed: int) -> None:
         """Load the published weights; raises `MisfitError` where they are of another architecture than declared."""
         architecture, model = _classes(self.config)
         try:

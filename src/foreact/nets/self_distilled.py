@@ -21,45 +21,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from foreact.contract.errors import MisfitError
 from foreact.nets.augmentation import cropped, recoloured
-from foreact.nets.blocks import PlainBlock
-from foreact.nets.vision import VisionEncoder
+from foreact.nets.vision import Captioned, VisionEncoder
+from foreact.nets.vision_trunk import Trunk, patch_grid, unit_range
 
 __all__ = ["SelfDistilled"]
-
-_FOLD = 4
-
-
-class _Trunk(nn.Module):
-    """Images in [-1, 1] to a class token and one token per patch; hidden patches are replaced by a learnt token."""
-
-    def __init__(self, width: int, depth: int, heads: int, patch: int, tokens: int) -> None:
-        super().__init__()
-        layers: list[nn.Module] = [nn.PixelUnshuffle(_FOLD), nn.Conv2d(3 * _FOLD**2, width // 2, 3, padding=1), nn.GELU()]
-        halvings = int(math.log2(patch // _FOLD))
-        for index in range(halvings):
-            layers += [nn.Conv2d(width // 2, width // 2 if index < halvings - 1 else width, 3, stride=2, padding=1), nn.GELU()]
-        self.stem = nn.Sequential(*layers, nn.Conv2d(width if halvings else width // 2, width, 1))
-        self.place = nn.Parameter(0.02 * torch.randn(1 + tokens, width))
-        self.whole, self.hidden = nn.Parameter(0.02 * torch.randn(width)), nn.Parameter(0.02 * torch.randn(width))
-        self.layers = nn.ModuleList(PlainBlock(width, heads) for _ in range(depth))
-        self.norm = nn.LayerNorm(width)
-
-    def forward(self, x: Float[Tensor, "image 3 height width"], hide: Bool[Tensor, "image tokens"] | None = None,
-                ) -> Float[Tensor, "image all channels"]:
-        patches = self.stem(x).flatten(2).transpose(1, 2)
-        if hide is not None:
-            patches = torch.where(hide[..., None], self.hidden.to(patches.dtype), patches)
-        tokens = torch.cat([self.whole.to(patches.dtype).expand(len(x), 1, -1), patches], dim=1) + self.place
-        for layer in self.layers:
-            tokens = layer(tokens)
-        return self.norm(tokens)
-
 
 class _Prototypes(nn.Module):
     """Tokens to logits over prototypes: a bottleneck, brought to deviation 1 over the batch at each place, then cosines.
@@ -103,22 +73,18 @@ class SelfDistilled(VisionEncoder):
             return self.width
 
         def grid(self, height: int, width: int) -> tuple[int, int]:
-            if self.patch < _FOLD or self.patch & (self.patch - 1) or height % self.patch or width % self.patch:
-                raise MisfitError("cameras and encoder do not fit", where="model.substrate.encoder.patch",
-                                  found=f"images of {height} x {width}, patches of {self.patch}",
-                                  accepted=f"a power of two from {_FOLD} that divides height and width", next_step="resize the images")
-            return height // self.patch, width // self.patch
+            return patch_grid(self.patch, height, width)
 
     def __init__(self, config: Config, height: int, width: int) -> None:
         super().__init__()
         self.config = config
         rows, columns = config.grid(height, width)
-        self.trunk = _Trunk(config.width, config.depth, config.heads, config.patch, rows * columns)
+        self.trunk = Trunk(config.width, config.depth, config.heads, config.patch, rows * columns)
 
     def forward(self, images: UInt8[Tensor, "image 3 height width"]) -> Float[Tensor, "image tokens channels"]:
-        return self.trunk(_unit_range(images))[:, 1:]
+        return self.trunk(unit_range(images))[:, 1:]
 
-    def fit(self, batches: Iterable[UInt8[Tensor, "image 3 height width"]], *, steps: int, seed: int) -> None:
+    def fit(self, batches: Iterable[Captioned], *, steps: int, seed: int) -> None:
         config, teacher = self.config, self.trunk
         teacher_head = _Prototypes(config.width, config.prototypes).to(teacher.place.device)
         student, student_head = copy.deepcopy(teacher), copy.deepcopy(teacher_head)
@@ -126,7 +92,7 @@ class SelfDistilled(VisionEncoder):
         following = [*teacher.parameters(), *teacher_head.parameters()]
         optimiser = torch.optim.AdamW(learnt, lr=config.learning_rate, weight_decay=0.04)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=steps, pct_start=0.1)
-        for step, images in enumerate(batches):
+        for step, (images, _) in enumerate(batches):
             views = torch.cat([self._view(images), self._view(images)])
             hide = torch.rand(len(views), len(teacher.place) - 1, device=views.device) < config.hidden
             with torch.autocast(images.device.type, dtype=torch.bfloat16):
@@ -147,7 +113,7 @@ class SelfDistilled(VisionEncoder):
                 torch._foreach_lerp_(following, [p.detach() for p in learnt], 1 - keep)
 
     def _view(self, images: Tensor) -> Tensor:
-        return cropped(_unit_range(recoloured(images)), (self.config.crop, 1.0))
+        return cropped(unit_range(recoloured(images)), (self.config.crop, 1.0))
 
     def _loss(self, taught: Tensor, given: Tensor, hide: Tensor) -> Tensor:
         """Across views for the class token, within a view for hidden patches."""
@@ -166,7 +132,3 @@ def _balanced(logits: Float[Tensor, "place image prototype"], rounds: int = 3) -
         shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=1e-12)
         shares = shares / shares.sum(dim=2, keepdim=True).clamp(min=1e-12)
     return shares
-
-
-def _unit_range(images: Tensor) -> Tensor:
-    return images.float().div(127.5).sub(1.0)

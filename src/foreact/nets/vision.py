@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from foreact.contract.config import Buildable, Config
 
-__all__ = ["VisionEncoder"]
+__all__ = ["Captioned", "VisionEncoder"]
+
+
+class Captioned(NamedTuple):
+    """Images to learn from, with the instruction under which each was seen; no instructions where they are not known."""
+
+    images: UInt8[Tensor, "image 3 height width"]
+    texts: tuple[str, ...] = ()
 
 
 class VisionEncoder(nn.Module, Buildable, ABC):
@@ -33,5 +41,5 @@ class VisionEncoder(nn.Module, Buildable, ABC):
         """Tokens in rows, row 0 at the top."""
 
     @abstractmethod
-    def fit(self, batches: Iterable[UInt8[Tensor, "image 3 height width"]], *, steps: int, seed: int) -> None:
+    def fit(self, batches: Iterable[Captioned], *, steps: int, seed: int) -> None:
         """Learn from at most `steps` batches; one that comes trained reads nothing."""

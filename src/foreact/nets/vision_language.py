@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from foreact.contract.errors import MisfitError, MissingExtraError, StorageError
-from foreact.nets.vision import VisionEncoder
+from foreact.nets.vision import Captioned, VisionEncoder
 
 __all__ = ["VisionLanguage"]
 
@@ -78,7 +78,7 @@ class VisionLanguage(VisionEncoder):
         open_ = torch.zeros(len(x), 1, self._tokens, self._tokens, dtype=tokens.dtype, device=x.device)
         return self.model.language_model(inputs_embeds=tokens, attention_mask=open_, position_ids=place, use_cache=False).last_hidden_state
 
-    def fit(self, batches: Iterable[UInt8[Tensor, "image 3 height width"]], *, steps: int, seed: int) -> None:
+    def fit(self, batches: Iterable[Captioned], *, steps: int, seed: int) -> None:
         """Load the published weights; raises `MisfitError` where they are of another architecture than declared."""
         if self.config.name is None:
             return

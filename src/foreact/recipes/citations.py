@@ -32,6 +32,8 @@ _PARTS = {
                                    "Scalable Diffusion Models with Transformers"),
     "JointEmbeddingPredictor": _arxiv("assran2023ijepa", "2301.08243", 2023, "Assran, Mahmoud and others",
                                       "Self-Supervised Learning from Images with a Joint-Embedding Predictive Architecture"),
+    "TextMatched": _arxiv("zhai2023siglip", "2303.15343", 2023, "Zhai, Xiaohua and others",
+                          "Sigmoid Loss for Language Image Pre-Training"),
     "SelfDistilled": _arxiv("caron2021dino", "2104.14294", 2021, "Caron, Mathilde and others",
                             "Emerging Properties in Self-Supervised Vision Transformers"),
     "PretrainedVision": _arxiv("oquab2023dinov2", "2304.07193", 2023, "Oquab, Maxime and others",

@@ -4,6 +4,7 @@ from foreact.nets.latent_action import LatentActionModel
 from foreact.nets.moving_target import MovingTarget
 from foreact.nets.pretrained_vision import PretrainedVision
 from foreact.nets.self_distilled import SelfDistilled
+from foreact.nets.text_matched import TextMatched
 from foreact.nets.video_autoencoder import CosmosAutoencoder, WanAutoencoder
 from foreact.nets.vision_language import VisionLanguage
 from foreact.substrates.autoencoder_latents import AutoencoderLatents
@@ -31,4 +32,4 @@ from foreact.substrates.vision_language_tokens import VisionLanguageTokens
 __all__ = ["AutoencoderLatents", "ClipLatents", "ContactMap", "CosmosAutoencoder", "Decoded", "Depth", "DiscreteTokens", "EffectorHeatMap",
            "FrozenFeatures", "LatentActionModel", "LatentActions", "MelLatents", "MotionVectors", "MovingTarget", "OpticalFlow",
            "PixelLatents", "PointFlow", "PointMaps", "PointTracks", "Polyline", "PoseStream", "PretrainedVision", "ReachValue",
-           "SelfDistilled", "SemanticMasks", "VisionLanguage", "VisionLanguageTokens", "WanAutoencoder"]
+           "SelfDistilled", "SemanticMasks", "TextMatched", "VisionLanguage", "VisionLanguageTokens", "WanAutoencoder"]

@@ -28,7 +28,7 @@ from foreact.contract.errors import MisfitError, SpecError, TrainingError
 from foreact.contract.specs import ObservationSpec
 from foreact.nets.augmentation import recoloured
 from foreact.nets.self_distilled import SelfDistilled
-from foreact.nets.vision import VisionEncoder
+from foreact.nets.vision import Captioned, VisionEncoder
 from foreact.substrates.teacher_folder import cameras_of, read_teacher
 
 __all__ = ["FrozenFeatures"]
@@ -115,13 +115,13 @@ class FrozenFeatures(Substrate):
         recent: deque[Scene] = deque(maxlen=_WHITENING_BATCHES)
         held_out: list[Scene] = []
 
-        def stream() -> Iterator[Tensor]:
+        def stream() -> Iterator[Captioned]:
             for step, batch in enumerate(batches):
                 if step == steps:
                     held_out.append(batch)
                     return
                 recent.append(batch)
-                yield torch.cat([batch.images[name][:, 0] for name in self.cameras])
+                yield Captioned(torch.cat([batch.images[name][:, 0] for name in self.cameras]), batch.texts * len(self.cameras))
 
         images = stream()
         with torch.random.fork_rng():

@@ -120,7 +120,7 @@ def _scenes(model: WorldActionModel, run: Run, material: Material, substrate: Su
             yield source.batch(np.searchsorted(source.rows, chosen)).scene_for(substrate.fold).to(device)
             continue
         yield Scene(images={name: torch.from_numpy(material.frames.read(name, chosen)[:, None]).to(device)
-                            for name in material.observation.camera_names})
+                            for name in material.observation.camera_names}, texts=material.dataset.texts(chosen))
 
 
 def _whole(run: Run, material: Material, substrate: Substrate) -> Windows:

@@ -75,12 +75,14 @@ class TeacherTraining:
 class _Frames:
     """The dataset's frames as this training sees them."""
 
+    data: Dataset
     source: FrameSource
     cameras: tuple[str, ...]
     device: torch.device
 
     def read(self, rows: np.ndarray) -> Scene:
-        return Scene(images={name: torch.from_numpy(self.source.read(name, rows)[:, None]).to(self.device) for name in self.cameras})
+        return Scene(images={name: torch.from_numpy(self.source.read(name, rows)[:, None]).to(self.device) for name in self.cameras},
+                     texts=self.data.texts(rows))
 
 
 def train_teacher(config: TeacherTraining, *, dataset: Dataset | Path | str, out: Path | str, stated: StatedConventions | None = None,
@@ -90,7 +92,7 @@ def train_teacher(config: TeacherTraining, *, dataset: Dataset | Path | str, out
     if out.exists():
         raise ConfigError("the folder is there already", where="--out", found=str(out), accepted="a new folder")
     observation = _observation(config, data, stated)
-    frames = _Frames(source=frame_source(data, observation.camera_names, size=config.image_size, cache=cache),
+    frames = _Frames(data=data, source=frame_source(data, observation.camera_names, size=config.image_size, cache=cache),
                      cameras=observation.camera_names, device=torch.device(device))
     train, held_out = (np.flatnonzero(np.isin(data.episode_of_row, part))
                        for part in split_episodes(len(data.episodes), held_out=config.held_out, seed=config.seed))
