@@ -27,6 +27,7 @@ MODEL = ["training.stages.0.steps=1", "training.stages.1.steps=1", "training.bat
 SMALL = {
     "collect": ["episodes=2", "size=32", "expert.steps_after_success=0"],
     "train": MODEL,
+    "teacher": ["steps=2", "batch_size=4", "measured=8", "threads=1", "image_size=[64,64]"],
     "verify": ["--steps", "16"],
     "eval": ["seeds_per_task=1", "environment.horizon=16"],
     "quickstart": [*MODEL, "demonstrations=2", "train_seconds=2", "episodes=1", "horizon=16", 'conditions=["clean"]', "collect.size=32",

@@ -1,20 +1,17 @@
 """One suite over every recipe in the catalogue: its card, its sizes, a few steps of learning, a plan."""
 
 from dataclasses import replace
-from itertools import count
 
 import pytest
 import torch
 
 from foreact.contract.config import decode, encode
-from foreact.contract.context import fake_window
 from foreact.contract.errors import ConfigError
 from foreact.contract.specs import CameraSpec
-from foreact.envs.metaworld import MetaWorld
-from foreact.model import WorldActionModel
 from foreact.recipes.catalogue import baseline, names, recipe
 from foreact.recipes.recipe import parameters
 from foreact.training.run import Run
+from recipe_windows import fitted, metaworld_specs, recipe_window
 from tiny_members import ACTION, OBSERVATION
 
 EVERY = names()
@@ -28,24 +25,6 @@ def seen_by(run):
     """What Meta-World shows, in pictures of the size that the run is for, square or not."""
     (height, width), shown = run.windows.image_size, metaworld_specs(run)[0]
     return replace(shown, cameras=tuple(replace(camera, height=height, width=width) for camera in shown.cameras))
-
-
-def metaworld_specs(run):
-    """What Meta-World shows and takes, at the size that the run is for."""
-    return MetaWorld.describe(MetaWorld.Config(task="door-open", size=run.windows.image_size[0]))
-
-
-def scenes(model):
-    """Random scenes without end: substrates expect whitened values, so they are fitted for two steps."""
-    for seed in count():
-        yield recipe_window(model, batch=4, seed=seed).scene
-
-
-def recipe_window(model, *, batch=2, seed=0):
-    """A random window with all that the model reads."""
-    coupling = model.config.coupling
-    return fake_window(model.observation, model.action, horizon=coupling.horizon, future_offsets=coupling.future_offsets, batch=batch,
-                       history=coupling.history, past=coupling.past_actions, annotations=model.config.needs(model.observation), seed=seed)
 
 
 def test_the_catalogue_has_what_the_folder_has():
@@ -111,11 +90,7 @@ def test_the_smallest_size_learns_and_plans(name, future):
     run = recipe(name).run("tiny")
     run = run if future else baseline(run)
     torch.manual_seed(0)
-    model: WorldActionModel = run.model.build(*metaworld_specs(run))
-    for substrate in model.substrates.values():
-        if not substrate.per_frame and not run.model.coupling.future_offsets:
-            continue
-        substrate.fit((s.at(slice(0, 1)) for s in scenes(model)) if substrate.per_frame else scenes(model), steps=2, seed=0)
+    model = fitted(run.model.build(*metaworld_specs(run)))
     window, train = recipe_window(model), frozenset(run.training.stages[-1].train)
     optimiser = torch.optim.AdamW([p for _, p in model.parameters_to_train()], lr=1e-3)
     totals = []

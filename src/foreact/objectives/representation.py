@@ -10,8 +10,8 @@ to the teacher's by averaging where it is coarser and bilinearly where it is fin
 stand for in the model; a latent frame that holds several is aligned with the teacher's features at its last.
 
 The teacher is a substrate: `FrozenFeatures` over DINOv2, SigLIP2 or an encoder learnt on the dataset's own frames, `SemanticMasks`
-for what a simulator knows of objects (an oracle), `Depth` for geometry that only training has (3DThinkVLA). It is frozen, its
-features are stored like those of every substrate, and nothing of it or of the projection runs when acting.
+for what a simulator knows of objects (an oracle), `Depth` or `PointMaps` for geometry that only training has (3DThinkVLA). It is
+frozen, its features are stored like those of every substrate, and nothing of it or of the projection runs when acting.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ class Alignment(nn.Module, Buildable):
         """`build(form, width, depth)`: form of a frame of the stream, width of its hidden states, layers of the backbone.
 
         stream: whose states are aligned, by default those of the main future; "frame" for the present.
+        cameras: which of the stream's cameras the teacher looks through, by their places; empty for all of them.
         projection: width of the projection's hidden layers as a multiple of the states'.
         """
 
@@ -77,6 +78,7 @@ class Alignment(nn.Module, Buildable):
         weight: float = 0.5
         patchwise: float = 1.0
         relational: float = 1.0
+        cameras: tuple[int, ...] = ()
         projection: int = 2
 
         def __post_init__(self) -> None:
@@ -89,9 +91,12 @@ class Alignment(nn.Module, Buildable):
 
     def __init__(self, config: Config, stream: SubstrateForm, teacher: SubstrateForm, width: int, depth: int) -> None:
         super().__init__()
-        if stream.grid[0] != teacher.grid[0]:
-            raise MisfitError("stream and teacher look through different cameras", where="model.alignment.teacher",
-                              found=f"{teacher.grid[0]} against {stream.grid[0]}", accepted="as many cameras")
+        self._cameras = list(config.cameras or range(stream.grid[0]))
+        if len(self._cameras) != teacher.grid[0] or not set(self._cameras) <= set(range(stream.grid[0])):
+            raise MisfitError("stream and teacher look through different cameras", where="model.alignment.cameras",
+                              found=f"{self._cameras} of {stream.grid[0]} against {teacher.grid[0]} of the teacher's",
+                              accepted="as many as the teacher has, by their places among the stream's",
+                              next_step=f"model.alignment.cameras={list(range(teacher.grid[0]))}".replace(" ", ""))
         self.config, self._from, self._to = config, stream.grid, teacher.grid
         self.layers = aligned_layers(config.layers, depth)
         inner = config.projection * width
@@ -116,10 +121,10 @@ class Alignment(nn.Module, Buildable):
         if self._from == self._to:
             return hidden
         cameras, rows, columns = self._from
-        picture = hidden.unflatten(1, (cameras, rows, columns)).flatten(0, 1).permute(0, 3, 1, 2).float()
+        picture = hidden.unflatten(1, (cameras, rows, columns))[:, self._cameras].flatten(0, 1).permute(0, 3, 1, 2).float()
         size = self._to[1:]
         if size[0] <= rows and size[1] <= columns:
             picture = F.adaptive_avg_pool2d(picture, size)
         else:
             picture = F.interpolate(picture, size=size, mode="bilinear", align_corners=False)
-        return picture.permute(0, 2, 3, 1).unflatten(0, (-1, cameras)).flatten(1, 3).to(hidden.dtype)
+        return picture.permute(0, 2, 3, 1).unflatten(0, (-1, len(self._cameras))).flatten(1, 3).to(hidden.dtype)
