@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,17 +36,21 @@ settings (each as key=value or --key value)
   workers=1  envs=4      on=local|ray         vector=sync|async          videos.successes=0        videos.failures=0
   environment.horizon=500   environment.instructions=canonical|paraphrases
   foresight=own|true|noise|zero   what the action reads in place of the imagined future; true: what the scripted expert would bring about
+  environment.distractors=[]  tasks whose things may stand in the scene under semantic (default: those of all tasks evaluated together)
+  environment.standing=2      how many of them stand       environment.variants=[]  the sizes and shapes of instance (default: all)
   rollback.delta=0.2     rollback.limit=3     rollback.buffer=16         rollback.restorable=true   any of them turns rollback on: when
                          the value of a plan falls by more than delta below its peak, the simulator goes back to the peak"""
 SETTINGS = True
 KEYS = ("seeds_per_task", "seed_start", "out_of_bounds", "stop_after_success", "lanes", "envs", "workers", "on", "vector", "foresight")
 _CONTROLS = ("expert", "random", "still")
+_OF_SHIFT = {"semantic": ("distractors", "standing"), "instance": ("variants",)}
 
 
 def add_options(parser: Parser) -> None:
     parser.add_argument("policy", metavar="RUN", help="a run or checkpoint folder, or expert, random, still")
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help="tasks of one suite (default: those of the training dataset)")
-    parser.add_argument("--conditions", nargs="+", default=["clean"], metavar="clean|random", help="(default: clean)")
+    parser.add_argument("--conditions", nargs="+", default=["clean"], metavar="clean|random|semantic|instance",
+                        help="(default: clean) semantic and instance are Meta-World's")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the result goes (default: RUN/evaluations/NAME)")
     parser.add_argument("--name", help="name of the evaluation (default: made of its conditions and rules)")
     parser.add_argument("--against", type=Path, metavar="FOLDER", help="a finished evaluation to compare with, paired by seed")
@@ -64,7 +69,7 @@ def main(options: argparse.Namespace, settings: list[str]) -> Result:
     of_model = [word for word in settings if word.startswith("model.")]
     policy, config = _policy(options, of_model)
     conditions = f"conditions={json.dumps(options.conditions)}"
-    config = apply_overrides(config, [conditions, *(word for word in settings if word not in of_model)])
+    config = apply_overrides(config, [conditions, *_distractors(options, config), *(word for word in settings if word not in of_model)])
     other = None if options.against is None else Evaluation.load(options.against)
     out = options.out or _folder(options, config, of_model)
     result = evaluate(policy, config, out=out)
@@ -96,6 +101,12 @@ def _policy(options: argparse.Namespace, of_model: list[str]) -> tuple[Any, Eval
     cameras = model.observation.cameras
     environment = suite.Config(task=tasks[0], cameras=tuple(camera.name for camera in cameras), size=cameras[0].height)
     return model, EvaluationConfig(environment=environment, tasks=tasks)
+
+
+def _distractors(options: argparse.Namespace, config: EvaluationConfig) -> list[str]:
+    """With several tasks under Semantic, their things stand in one another's scenes, so that only the instruction tells which is meant."""
+    together = "semantic" in options.conditions and len(config.tasks) > 1 and "distractors" in {f.name for f in fields(config.environment)}
+    return [f"environment.distractors={json.dumps(config.tasks)}"] if together else []
 
 
 def _control(name: str) -> Any:
@@ -145,6 +156,9 @@ def _folder(options: argparse.Namespace, config: EvaluationConfig, of_model: lis
     rules = {key: value for key, value in encode(config).items()
              if key in ("environment", "tasks", "conditions", "out_of_bounds", "stop_after_success", "lanes")
              or (key == "rollback" and value is not None)}
+    for condition, names in _OF_SHIFT.items():  # what a condition that is not evaluated would do is no rule
+        for name in names if condition not in config.conditions else ():
+            rules["environment"].pop(name, None)
     words = json.dumps([rules, of_model], sort_keys=True)
     name = options.name or f"{'-'.join(config.conditions)}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
     if options.policy in _CONTROLS:

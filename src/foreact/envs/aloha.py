@@ -27,7 +27,7 @@ from foreact.contract.config import Config as BaseConfig
 from foreact.contract.errors import ConfigError, MissingExtraError, SpecError, nearest
 from foreact.contract.specs import ActionSpec, CameraSpec, ObservationSpec, StateSpec
 from foreact.envs.backends import backend_name, family
-from foreact.envs.base import Advance, Condition, Snapshot, check_action
+from foreact.envs.base import Advance, Condition, Snapshot, check_action, require_look
 from foreact.envs.cameras import Camera, Fixed, Mounted, calibration, plain
 from foreact.envs.handover import Handover
 from foreact.envs.randomisation import Strength
@@ -212,6 +212,7 @@ class Aloha(Simulated, Buildable):
 
 
 def _check(config: Aloha.Config) -> None:
+    require_look(config.condition, "ALOHA")
     for index, camera in enumerate(config.cameras):
         if camera not in CAMERAS:
             raise ConfigError("no such camera", where=f"env.cameras[{index}]", found=camera, next_step=nearest(camera, CAMERAS))

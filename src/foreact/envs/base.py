@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreact.contract.config import Config
-from foreact.contract.errors import SpecError
+from foreact.contract.errors import ConfigError, SpecError
 from foreact.contract.specs import ActionSpec, ObservationSpec
 
-__all__ = ["DEVELOPMENT_SEEDS", "EVALUATION_SEEDS", "TRAINING_SEEDS", "Advance", "Condition", "Environment", "Observation",
-           "Snapshot", "Suite", "check_action"]
+__all__ = ["DEVELOPMENT_SEEDS", "EVALUATION_SEEDS", "LOOKS", "TRAINING_SEEDS", "Advance", "Condition", "Environment", "Observation",
+           "Snapshot", "Suite", "check_action", "require_look"]
 
 TRAINING_SEEDS = range(500_000)
 """Seeds from which demonstrations are collected."""
@@ -29,7 +29,11 @@ DEVELOPMENT_SEEDS = range(500_000, 1_000_000)
 EVALUATION_SEEDS = range(1_000_000, 2_000_000)
 """Seeds for reported results only."""
 
-Condition = Literal["clean", "random"]
+Condition = Literal["clean", "random", "semantic", "instance"]
+"""`clean` as in training; `random`: other looks; `semantic`: other tasks' things stand in the scene; `instance`: the task's thing in
+shapes and sizes never shown. Not every suite offers the last two: `require_look` refuses them."""
+LOOKS: tuple[Condition, ...] = ("clean", "random")
+"""Conditions that change only what is drawn: any episode of the one can be drawn in the other. The others change the scene itself."""
 
 
 class Observation(TypedDict):
@@ -140,6 +144,13 @@ class Suite(Environment):
 
     def protocol(self) -> dict[str, Any]:
         return self.rules(self.config)
+
+
+def require_look(condition: Condition, suite: str) -> None:
+    """Raise `ConfigError` for a condition that changes the scene, in a suite that offers none such."""
+    if condition not in LOOKS:
+        raise ConfigError(f"{suite} does not offer this condition", where="env.condition", found=condition, accepted=", ".join(LOOKS),
+                          next_step="evaluate under one of these, or tasks of Meta-World")
 
 
 def check_action(action: NDArray[Any], spec: ActionSpec) -> NDArray[np.float32]:

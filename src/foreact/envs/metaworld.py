@@ -7,8 +7,9 @@ object. Wraps metaworld 3.1 (MIT), Yu et al. 2019, arXiv:1910.10897, without its
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from typing import Any, ClassVar, Literal
 
@@ -19,18 +20,23 @@ from foreact.contract.config import Buildable
 from foreact.contract.config import Config as BaseConfig
 from foreact.contract.errors import ConfigError, SpecError, nearest
 from foreact.contract.specs import ActionSpec, CameraSpec, GripperConvention, ObservationSpec, StateSpec
+from foreact.envs.arrangement import SEMANTIC_VERSION, Arrangement
 from foreact.envs.backends import backend_name, family
-from foreact.envs.base import Advance, Condition, Snapshot, check_action
+from foreact.envs.base import LOOKS, Advance, Condition, Snapshot, check_action
 from foreact.envs.cameras import Camera, Fixed, Mounted, calibration, plain
+from foreact.envs.instances import INSTANCE_VERSION, chosen, offered, reshaping
 from foreact.envs.instructions import INSTRUCTIONS, INSTRUCTIONS_VERSION
 from foreact.envs.randomisation import Strength
 from foreact.envs.simulated import Simulated
 from foreact.envs.snapshots import capture, rewind
+from foreact.envs.things import DEFAULT_DISTRACTORS, attach, others
+from foreact.envs.worlds import World
 
 __all__ = ["CAMERAS", "MetaWorld", "task_name"]
 
+_SCENE = Fixed(position=(0.70, 0.19, 0.72), target=(0.0, 0.68, 0.12), fovy=45.0)
 CAMERAS: dict[str, Camera] = {
-    "scene": Fixed(position=(0.70, 0.19, 0.72), target=(0.0, 0.68, 0.12), fovy=45.0),
+    "scene": _SCENE,
     "gripper": Mounted(name="gripperPOV", fovy=65.0),
     "gripper-pov": Mounted(name="gripperPOV"),
     "topview": Mounted(name="topview"),
@@ -44,7 +50,6 @@ CAMERAS: dict[str, Camera] = {
 angle. The others ship with Meta-World; those that it draws upside down are turned."""
 
 _RATE_HZ = 80.0
-_GOAL_GROUP = 5
 _ACTION = ActionSpec(names=("x", "y", "z", "gripper"), low=(-1.0,) * 4, high=(1.0,) * 4, rate_hz=_RATE_HZ,
                      reference="delta", frame="base", gripper=GripperConvention(index=3, open=-1.0, closed=1.0), unit_metres=0.01)
 _STATE = StateSpec(names=("hand_x", "hand_y", "hand_z", "gripper_opening"), units=("m", "m", "m", "fraction of 0.1 m"))
@@ -68,7 +73,9 @@ class MetaWorld(Simulated, Buildable):
         condition: `clean`, or `random` where the seed also chooses colours, textures, lights, camera jitter and clutter.
         horizon: control steps, at most Meta-World's 500. instructions: `canonical`, or `paraphrases` chosen by the seed.
         goal_visible: whether the sphere that marks the goal is drawn, as Meta-World ships it.
-        strength: how far `random` goes.
+        strength: how far `random` goes. distractors: tasks whose things may stand there under `semantic`, empty for some that are small and
+        unlike one another; the task's own kind of thing is left out, so that tasks can share one list. standing: how many of them stand.
+        variants: sizes and shapes that the task's thing may have under `instance`, empty for all that the task offers.
         """
 
         task: str
@@ -79,6 +86,9 @@ class MetaWorld(Simulated, Buildable):
         instructions: Literal["canonical", "paraphrases"] = "canonical"
         goal_visible: bool = True
         strength: Strength = field(default_factory=Strength)
+        distractors: tuple[str, ...] = ()
+        standing: int = 2
+        variants: tuple[str, ...] = ()
 
     suite, robot, tasks = "metaworld", "sawyer", tuple(INSTRUCTIONS)
     disturbed, disturbance = (0, 1, 2), 1.0
@@ -88,15 +98,31 @@ class MetaWorld(Simulated, Buildable):
         _check(config)
         self.config, self.task = config, task_name(config.task)
         backend_name()  # before mujoco is imported
-        self._raw = _raw_environment(self.task)
-        if not config.goal_visible:
-            for site in range(self._raw.model.nsite):
-                if "goal" in self._raw.model.site(site).name:
-                    self._raw.model.site_group[site] = _GOAL_GROUP
-        self._pristine = capture(self._raw)
+        self._variants = offered(self.task, config.variants) if config.condition == "instance" else ()
+        self._beside = others(self.task, config.distractors or DEFAULT_DISTRACTORS) if config.condition == "semantic" else ()
+        self._worlds: dict[str, World] = {}
+        self._world = self._world_of(self._variants[0] if self._variants else "")
+        self._arrangement = Arrangement(self._raw.model, _SCENE.pose(), config.standing) if self._beside else None
         self._privileged: NDArray[np.float64] = np.zeros(39)
         super().__init__(self._raw.model, self._raw.data, {name: CAMERAS[name] for name in config.cameras}, size=config.size,
                          condition=config.condition, strength=config.strength)
+
+    @property
+    def _raw(self) -> Any:
+        return self._world.raw
+
+    def _world_of(self, variant: str) -> World:
+        if variant not in self._worlds:
+            edit = reshaping(self.task, variant) if variant else partial(_furnish, self._beside) if self._beside else None
+            self._worlds[variant] = World(self.task, edit, self.config.goal_visible)
+        return self._worlds[variant]
+
+    def _enter(self, seed: int) -> None:
+        """Go to the world in which the episode of `seed` takes place; each is compiled once, when it is first needed."""
+        if not self._variants:
+            return
+        self._world = self._world_of(chosen(self._variants, seed))
+        self._use(self._raw.model, self._raw.data)
 
     @staticmethod
     def task_name(task: str) -> str:
@@ -125,9 +151,12 @@ class MetaWorld(Simulated, Buildable):
         return self._raw
 
     def start(self, seed: int) -> None:
-        rewind(self._raw, self._pristine)
+        self._enter(seed)
+        rewind(self._raw, self._world.pristine)
         self._raw.np_random = np.random.Generator(np.random.PCG64(seed))
         self._privileged, _ = self._raw.reset()
+        if self._arrangement is not None:
+            self._arrangement.arrange(self._raw.data, seed)
         self._begun(seed, self.config.condition)
 
     def advance(self, action: NDArray[np.float32]) -> Advance:
@@ -170,6 +199,7 @@ class MetaWorld(Simulated, Buildable):
 
     def restore(self, snapshot: Snapshot) -> None:
         arrays = snapshot.arrays
+        self._enter(int(arrays["seed"]))
         rewind(self._raw, {name.removeprefix("raw/"): array for name, array in arrays.items() if name.startswith("raw/")})
         self._privileged = arrays["privileged"].copy()
         self._seed, self._steps = int(arrays["seed"]), int(arrays["steps"])
@@ -191,11 +221,25 @@ class MetaWorld(Simulated, Buildable):
             "instructions": f"{config.instructions}-{INSTRUCTIONS_VERSION}",
             "state": list(_STATE.names), "action": f"{_ACTION.reference} {_ACTION.frame} {' '.join(_ACTION.names)}",
             "versions": {name: version(name) for name in ("metaworld", "mujoco")},
+            **({} if config.condition in LOOKS else {"shift": _shift(config)}),  # without it, results keep their fingerprint
         }
 
     def close(self) -> None:
         self._put_away()
-        self._raw.close()
+        for world in self._worlds.values():
+            world.raw.close()
+
+
+def _furnish(tasks: Sequence[str], spec: Any) -> None:
+    for task in tasks:
+        attach(spec, task)
+
+
+def _shift(config: MetaWorld.Config) -> dict[str, Any]:
+    """What the protocol says of a condition that changes the scene: the same for all tasks of an evaluation."""
+    if config.condition == "instance":
+        return {"version": INSTANCE_VERSION, "variants": list(config.variants) or "all that the task offers"}
+    return {"version": SEMANTIC_VERSION, "distractors": list(config.distractors or DEFAULT_DISTRACTORS), "standing": config.standing}
 
 
 def _check(config: MetaWorld.Config) -> None:
@@ -205,17 +249,7 @@ def _check(config: MetaWorld.Config) -> None:
             raise ConfigError("no such camera", where=f"env.cameras[{index}]", found=camera, next_step=nearest(camera, CAMERAS))
     if not 1 <= config.horizon <= 500:
         raise ConfigError("the horizon is out of range", where="env.horizon", found=config.horizon, accepted="1 to 500")
+    if config.standing < 1:
+        raise ConfigError("at least one thing must stand there", where="env.standing", found=config.standing, accepted="1 or more")
     if not 8 <= config.size <= 2048:
         raise ConfigError("the image size is out of range", where="env.size", found=config.size, accepted="8 to 2048 pixels")
-
-
-def _raw_environment(task: str) -> Any:
-    """Meta-World's class for `task`, seedable, with the goal in its observation for the experts."""
-    from metaworld.env_dict import ENV_CLS_MAP  # imports mujoco, which reads MUJOCO_GL once
-
-    raw = ENV_CLS_MAP[f"{task}-v3"]()
-    raw._freeze_rand_vec, raw.seeded_rand_vec, raw._set_task_called = False, True, True
-    # The observation space caches its goal bounds; left in place it clips every goal to zero.
-    raw.__dict__.pop("sawyer_observation_space", None)
-    raw._partially_observable = False
-    return raw

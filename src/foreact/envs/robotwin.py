@@ -33,7 +33,7 @@ from foreact.contract.config import Config as BaseConfig
 from foreact.contract.errors import ConfigError, MissingExtraError, SpecError, nearest
 from foreact.contract.progress import say
 from foreact.contract.specs import ActionSpec, CameraSpec, ObservationSpec, StateSpec
-from foreact.envs.base import Advance, Condition, Observation, Snapshot, Suite, check_action
+from foreact.envs.base import Advance, Condition, Observation, Snapshot, Suite, check_action, require_look
 from foreact.envs.robotwin_published import PROTOCOL, TASKS
 
 __all__ = ["CAMERAS", "VARIABLE", "RoboTwin"]
@@ -226,6 +226,7 @@ class RoboTwin(Suite, Buildable):
 
 
 def _check(config: RoboTwin.Config) -> None:
+    require_look(config.condition, "RoboTwin 2.0")
     for index, camera in enumerate(config.cameras):
         if camera not in CAMERAS:
             raise ConfigError("no such camera", where=f"env.cameras[{index}]", found=camera, next_step=nearest(camera, CAMERAS))

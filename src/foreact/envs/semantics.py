@@ -1,4 +1,7 @@
-"""What the parts of a scene of Meta-World or ALOHA are: background, arm, hand, object or goal."""
+"""What the parts of a scene of Meta-World or ALOHA are: background, arm, hand, object or goal.
+
+An object is what the task acts on. Things of other tasks that stand in the scene are background, as the clutter of Random is.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ARM", "BACKGROUND", "CLASSES", "GOAL", "HAND", "OBJECT", "classes_of", "geom_classes", "has_own_color"]
+__all__ = ["ARM", "BACKGROUND", "CLASSES", "CLUTTER", "GOAL", "HAND", "OBJECT", "classes_of", "geom_classes", "has_own_color"]
 
 CLASSES = ("background", "arm", "hand", "object", "goal")
 BACKGROUND, ARM, HAND, OBJECT, GOAL = range(len(CLASSES))
+
+CLUTTER = "beside/"
+"""How the names of bodies begin that belong to other tasks."""
 
 _FURNITURE = frozenset({"world", "tablelink", "RetainingWall", "table", "midair"})
 _ARMS = frozenset({"base", "vx300s_left", "vx300s_right"})
@@ -22,7 +28,7 @@ def body_classes(model: Any) -> NDArray[np.uint8]:
     classes = np.full(model.nbody, OBJECT, np.uint8)
     for body in range(model.nbody):  # parents come before their children
         name, parent = model.body(body).name, model.body_parentid[body]
-        if name in _FURNITURE:
+        if name in _FURNITURE or name.startswith(CLUTTER):
             classes[body] = BACKGROUND
         elif name in _ARMS:
             classes[body] = ARM

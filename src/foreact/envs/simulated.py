@@ -8,7 +8,6 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
 from typing import Any, ClassVar
 
 import gymnasium
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreact.contract.errors import SpecError
-from foreact.envs.base import Condition, Observation, Suite
+from foreact.envs.base import LOOKS, Condition, Observation, Suite
 from foreact.envs.cameras import Camera, Pose
 from foreact.envs.randomisation import Strength, Wardrobe
 from foreact.envs.rendering import Painter, painter
@@ -37,8 +36,10 @@ class Simulated(Suite):
 
     def __init__(self, model: Any, data: Any, views: Mapping[str, Camera], *, size: int, condition: Condition, strength: Strength) -> None:
         observation, action = self.specs
-        self._model, self._data, self._views, self._size = model, data, dict(views), size
-        self._wardrobe, self._condition = Wardrobe(model, strength), condition
+        self._views, self._size, self._strength, self._condition = dict(views), size, strength, condition
+        self._wardrobes: dict[int, Wardrobe] = {}
+        self._painters: dict[int, Painter] = {}
+        self._use(model, data)
         self._places: tuple[NDArray[np.float64], NDArray[np.float64]]
         self._seed: int | None = None
         self._steps = 0
@@ -85,20 +86,37 @@ class Simulated(Suite):
         self._places = (self._data.geom_xpos.copy(), self._data.site_xpos.copy())
         self.dress(condition)
 
-    @cached_property
+    def _use(self, model: Any, data: Any) -> None:
+        """Draw `model` from now on. What drawing needs is made once for each, so that a suite may go to and fro between models it keeps."""
+        self._model, self._data = model, data
+        if id(model) not in self._wardrobes:
+            self._wardrobes[id(model)] = Wardrobe(model, self._strength)
+        self._wardrobe = self._wardrobes[id(model)]
+
+    @property
     def _painter(self) -> Painter:
-        return painter(self._model, self._data, height=self._size, width=self._size)
+        if id(self._model) not in self._painters:
+            self._painters[id(self._model)] = painter(self._model, self._data, height=self._size, width=self._size)
+        return self._painters[id(self._model)]
 
     def dress(self, condition: Condition) -> None:
-        """Draw in `condition` from now until the next start; the physics does not notice."""
+        """Draw in `condition` from now until the next start; the physics does not notice.
+
+        Raises `SpecError` where the scene itself would be another.
+        """
+        own = self.config.condition
+        if condition != own and (condition not in LOOKS or own not in LOOKS):
+            raise SpecError("this scene cannot be drawn in another condition", where="env.dress", found=condition,
+                            accepted=", ".join(LOOKS if own in LOOKS else (own,)),
+                            next_step=f"build an environment with condition={condition}")
         self._condition = condition
         worn = self._wardrobe.seed
-        if condition == "clean":
+        if condition != "random":
             self._wardrobe.undress()
         elif worn != self.seed:
             # Clutter keeps clear of where things stood at the start, whenever in the episode it is asked for.
             self._wardrobe.dress(self.seed, *self._places)
-        if worn != self._wardrobe.seed and "_painter" in self.__dict__:
+        if worn != self._wardrobe.seed and id(self._model) in self._painters:
             self._painter.refresh_textures()
 
     @property
@@ -152,6 +170,6 @@ class Simulated(Suite):
 
     def _put_away(self) -> None:
         """Give back what drawing was lent."""
-        if "_painter" in self.__dict__:
-            self._painter.close()
-            del self.__dict__["_painter"]
+        for each in self._painters.values():
+            each.close()
+        self._painters.clear()

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from foreact.contract.config import Config
 from foreact.contract.errors import ConfigError, DatasetError
@@ -38,6 +38,8 @@ __all__ = ["EvaluationConfig", "evaluate"]
 
 _OF_CONDITION = ("condition", "random")
 """Fields of an environment's protocol that say what its condition is; all others are the same under every condition."""
+_SHIFT = "shift"
+"""One more such field, which only conditions that change the scene have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,7 @@ class EvaluationConfig:
                 raise ConfigError("a number is too small", where=f"evaluation.{name}", found=getattr(self, name),
                                   accepted=f"{least} or more")
         if not self.conditions:
-            raise ConfigError("at least one condition is needed", where="evaluation.conditions", accepted="clean, random")
+            raise ConfigError("at least one condition is needed", where="evaluation.conditions", accepted=", ".join(get_args(Condition)))
         if self.vector == "async" and (self.workers > 1 or self.on == "ray"):
             raise ConfigError("async environments belong to one local worker", where="evaluation.vector",
                               found=f"workers = {self.workers}, on = {self.on}", next_step="choose workers=1 or vector=sync")
@@ -106,8 +108,9 @@ class EvaluationConfig:
             environment = self.rules(None).environment_for(first).build()
             found[condition], specs = environment.protocol(), environment.specs
             environment.close()
-        shared = {name: value for name, value in found[self.conditions[0]].items() if name not in {"task", *_OF_CONDITION}}
-        of_condition = {c: {name: p.get(name) for name in _OF_CONDITION} for c, p in found.items()}
+        shared = {name: value for name, value in found[self.conditions[0]].items() if name not in {"task", _SHIFT, *_OF_CONDITION}}
+        of_condition = {c: {**{name: p.get(name) for name in _OF_CONDITION}, **({_SHIFT: p[_SHIFT]} if _SHIFT in p else {})}
+                        for c, p in found.items()}
         shared["versions"] = {**shared.get("versions", {}), "foreact": _version()}
         return Protocol.of({
             **shared, "tasks": self._tasks, "condition": of_condition, "observation_spec": specs[0], "action_spec": specs[1],
