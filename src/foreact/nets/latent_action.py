@@ -12,7 +12,8 @@ its gradient does, has no bound and is won by telling the scene the wrong way ro
 alone, so one optimiser serves both.
 
 Against the other failing, a latent that says nothing, z has deviation 1 over the batch in every entry before noise is added to it, so
-that it cannot win by shrinking, nor hide the scene in far decimals. v are variances over the data.
+that it cannot win by shrinking, nor hide the scene in far decimals. v are variances over the data. Both models begin at the leading
+principal components of the change, which need no learning to be of use.
 
 Differs from CLAW: the forward model gives the mean of the next frame's latents in one pass and is no diffusion model; the form of the
 adversary's losses is ours.
@@ -60,22 +61,38 @@ class LatentActionModel(nn.Module, Buildable):
                                    nn.Linear(width, config.kept))
         self.bottleneck = _perceptron(tokens * config.kept, config.hidden, config.channels)
         self.standard = nn.BatchNorm1d(config.channels, affine=False)
+        self.register_buffer("basis", torch.zeros(config.channels, tokens * frame_channels))
+        self.register_buffer("spread", torch.ones(config.channels))
         self.embed, self.act = nn.Linear(frame_channels, width), nn.Linear(config.channels, 2 * width)
         self.move_at = nn.Parameter(0.02 * torch.randn(tokens, width))
         self.move = nn.Sequential(*(PlainBlock(width, config.heads) for _ in range(config.depth)), nn.LayerNorm(width))
         self.change = nn.Linear(width, frame_channels)
         self.adversary = _perceptron(config.channels, config.hidden, config.hidden, tokens * frame_channels)
 
+    @torch.no_grad()
+    def start(self, before: Float[Tensor, "B N C"], after: Float[Tensor, "B N C"]) -> None:
+        """Let both models begin at the principal components of the change between these frames; the networks learn what to add to them.
+
+        A latent action must be of some use before the forward model heeds it, and of some use to it before it is learnt.
+        """
+        change = (after - before).flatten(1)
+        _, size, directions = torch.linalg.svd(change - change.mean(dim=0), full_matrices=False)
+        count = min(len(size), len(self.basis))
+        self.basis[:count] = directions[:count]
+        self.spread[:count] = (size[:count] / len(change) ** 0.5).clamp(min=1e-6)
+
     def inverse(self, before: Float[Tensor, "B N C"], after: Float[Tensor, "B N C"]) -> Float[Tensor, "B channels"]:
         """The latent action, of about unit variance in every entry."""
         seen = self.infer(self.see(torch.cat([before, after - before], dim=-1)) + self.infer_at)
-        return self.standard(self.bottleneck(seen.flatten(1)).float())
+        leading = (after - before).flatten(1).float() @ self.basis.T / self.spread
+        return self.standard(leading + self.bottleneck(seen.flatten(1)).float())
 
     def forward(self, before: Float[Tensor, "B N C"], action: Float[Tensor, "B channels"]) -> Float[Tensor, "B N C"]:
         """The frame that follows."""
         scale, shift = self.act(action)[:, None].chunk(2, dim=-1)
         x = (self.embed(before) + self.move_at) * (1 + scale) + shift
-        return before + self.change(self.move(x)).float()
+        leading = (action.float() * self.spread) @ self.basis
+        return before + leading.view(before.shape) + self.change(self.move(x)).float()
 
     def losses(self, before: Float[Tensor, "B N C"], after: Float[Tensor, "B N C"], usual: Float[Tensor, "N C"], *, v_change: float,
                v_frame: float, strength: float = 1.0) -> dict[str, Tensor]:

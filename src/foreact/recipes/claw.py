@@ -37,6 +37,8 @@ CARD = Card(
         "The adversary rebuilds the next frame from the latent action, and the inverse model is trained to leave it nothing but the mean "
         "frame; the exact losses of the source are not known here.",
         "Latent actions are inferred from the present to each offset of the chunk; CLAW infers them between consecutive frames.",
+        "Inverse and forward model begin at the principal components of the change and see pairs of frames in either order of time, so "
+        "that a latent action is needed where demonstrations always go one way; the source tells of neither.",
         "Inverse and forward model are learnt before the policy and then frozen, so that all of the policy's training sees one space.",
         "Planning to a goal with the world model is left out: the recipe is the source's imitation from observation.",
         "Three quarters of the training episodes have no action labels; the decoder learns from the rest, and reads latent actions and "

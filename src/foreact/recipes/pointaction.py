@@ -60,7 +60,7 @@ def tiny() -> Run:
         coupling=PostPredictionHead.Config(
             horizon=16, future_offsets=(8, 16), learns_on="predicted", shown=("points",),
             head=ActionExpert.Config(depth=3, sees_present=False, sees_text=False),
-            imagination=Denoised.Config(target="sample", space="changes", steps=4)),
+            imagination=Denoised.Config(target="sample", space="changes", steps=2)),
         regime=Chunked.Config(replan=8),
         text=presets.SMALL_WORDS))
 

@@ -47,7 +47,7 @@ class LatentActions(Substrate):
         inner: PixelDecodable.Config = field(default_factory=PixelLatents.Config)
         model: LatentActionModel.Config = field(default_factory=LatentActionModel.Config)
         rounds: int = 2
-        learning_rate: float = 1e-3
+        learning_rate: float = 3e-3
 
         def form(self, observation: ObservationSpec) -> SubstrateForm:
             self.inner.form(observation)  # refuses cameras that it cannot take
@@ -115,15 +115,22 @@ class LatentActions(Substrate):
 
     @torch.no_grad()
     def _pairs(self, stream: Iterator[Scene]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Of every scene the present and one of its futures, drawn at random, in latents of `inner`."""
+        """Of every scene two different times, drawn at random, in latents of `inner`.
+
+        Either may come first: demonstrations go one way from a place, so that forwards alone the present would tell what follows, and a
+        latent action would not be needed.
+        """
         for scene in stream:
             frames = self.inner.encode(scene)
-            which = torch.randint(1, frames.shape[1], (len(frames),)).to(frames.device)
-            yield frames[:, 0], frames[torch.arange(len(frames), device=frames.device), which]
+            rows = torch.arange(len(frames), device=frames.device)
+            first = torch.randint(frames.shape[1], (len(frames),)).to(frames.device)
+            step = torch.randint(1, frames.shape[1], (len(frames),)).to(frames.device)
+            yield frames[rows, first], frames[rows, (first + step) % frames.shape[1]]
 
     def _learn(self, pairs: Iterator[tuple[Tensor, Tensor]], steps: int) -> None:
         self.model.train()
         before, after = _joined(pairs, _MOMENTS)
+        self.model.start(before, after)
         usual = after.mean(dim=0)
         v_change, v_frame = float((after - before).square().mean()), float((after - usual).square().mean())
         optimiser = torch.optim.AdamW(self.model.parameters(), lr=self.config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3)
