@@ -170,7 +170,7 @@ def _asked(model: WorldActionModel, windows: list[Window], classes: dict[str, An
 
     tasks = [text for w in windows for text in w.context.instruction]
     episodes = np.concatenate([w.extras["episode"].numpy() for w in windows])
-    return Asked(episodes=episodes, tasks=np.unique(tasks, return_inverse=True)[1],
+    return Asked(cameras=model.observation.camera_names, episodes=episodes, tasks=np.unique(tasks, return_inverse=True)[1],
                  positions=positions_of(list(classes.values())) if classes else None,
                  cells=cells_of(list(classes.values()), grid, cover=config.cover) if classes else None,
                  actions=np.concatenate([model.action_scaler(w.actions).mean(dim=1).numpy() for w in windows]))

@@ -31,6 +31,7 @@ class Asked:
     """By sample: episode and task, where the object is (None without segmentation), what each token shows, the coming chunk's mean
     action in its deviations."""
 
+    cameras: tuple[str, ...]
     episodes: Int[np.ndarray, " samples"]
     tasks: Int[np.ndarray, " samples"]
     positions: Float[np.ndarray, "samples entries"] | None
@@ -71,20 +72,23 @@ def probe(parts: Mapping[str, Float[np.ndarray, "samples tokens width"]], asked:
     for name in track(list(parts), description="probes"):
         values = parts[name]
         axes = rotated(values.reshape(len(values), -1))
-        found[name] = {**_regressed("action", axes, asked.actions, dealt, seed)}
-        if asked.positions is not None:
-            found[name] |= _regressed("position", axes, asked.positions, dealt, seed)
+        found[name] = _regressed(axes, asked, dealt, seed)
         if asked.cells is not None:
             found[name] |= _classified(values, asked.cells, dealt, tokens, seed)
     return found
 
 
-def _regressed(target: str, axes: np.ndarray, wanted: np.ndarray, dealt: Folds, seed: int) -> dict[str, Any]:
-    scores = regression_probe(axes, wanted, dealt, seed=seed)
-    if scores is None:
-        return {}
-    found = {target: asdict(scores["within"]), f"{target}_all": asdict(scores["all"])}
-    return found | ({"position_error": scores["error"]} if target == "position" else {})
+def _regressed(axes: np.ndarray, asked: Asked, dealt: Folds, seed: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if (scores := regression_probe(axes, asked.actions, dealt, seed=seed)) is not None:
+        found |= {"action": asdict(scores["within"]), "action_all": asdict(scores["all"])}
+    if asked.positions is None:
+        return found
+    cameras = {name: slice(2 * i, 2 * i + 2) for i, name in enumerate(asked.cameras)}
+    if (scores := regression_probe(axes, asked.positions, dealt, groups=cameras, seed=seed)) is not None:
+        found |= {"position": asdict(scores["within"]), "position_all": asdict(scores["all"]), "position_error": scores["error"],
+                  "position_by_camera": {name: asdict(scores[name]) for name in cameras if name in scores}}
+    return found
 
 
 def _classified(values: np.ndarray, cells: np.ndarray, dealt: Folds, tokens: int, seed: int) -> dict[str, Any]:

@@ -12,11 +12,11 @@ classes and many channels give by themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from foreact.contract.errors import DatasetError
 from foreact.diagnostics.manifold.separability import auc
@@ -90,13 +90,13 @@ def rotated(features: Float[np.ndarray, "rows width"]) -> Float[np.ndarray, "row
 # --- regression ---------------------------------------------------------------------------------------------------------
 
 def regression_probe(features: Float[np.ndarray, "rows axes"], targets: Float[np.ndarray, "rows entries"], parts: Folds, *,
-                     known: Bool[np.ndarray, "rows entries"] | None = None, resamples: int = 1000, seed: int = 0,
-                     ) -> dict[str, Score | float] | None:
+                     groups: Mapping[str, slice] | None = None, resamples: int = 1000, seed: int = 0) -> dict[str, Score | float] | None:
     """{"all": R^2, "within": R^2 within a task, "error": median distance}; None where nothing is known in enough episodes.
 
-    `features` as `rotated` gives them. known: which entries of the targets are; entries are fitted apart where that differs.
+    `features` as `rotated` gives them. targets: NaN where not known; entries are fitted apart where that differs. groups: of these entries
+    by themselves, R^2 within a task too.
     """
-    known = np.isfinite(targets) if known is None else known
+    known = np.isfinite(targets)
     truth, fitted = np.full((2, *targets.shape), np.nan), np.full((2, *targets.shape), np.nan)
     means = {"all": truth.copy(), "within": truth.copy()}
     for pattern in np.unique(known, axis=1).T:
@@ -109,13 +109,16 @@ def regression_probe(features: Float[np.ndarray, "rows axes"], targets: Float[np
         predicted = _ridge(features[rows], np.concatenate(list(y), axis=1), parts, rows)
         place = np.ix_(range(2), rows, entries)
         truth[place], fitted[place] = y, np.stack(np.split(predicted, 2, axis=1))
-        for name, groups in (("all", np.zeros_like(parts.tasks)), ("within", parts.tasks)):
-            means[name][place] = np.stack([_means(one, parts.outer[rows], groups[rows]) for one in y])
+        for name, tasks in (("all", np.zeros_like(parts.tasks)), ("within", parts.tasks)):
+            means[name][place] = np.stack([_means(one, parts.outer[rows], tasks[rows]) for one in y])
     if not np.isfinite(fitted).any():
         return None
     wrong = np.square(truth - fitted)
-    found: dict[str, Score | float] = {
-        name: _r2(wrong, np.square(truth - mean), parts, resamples, seed) for name, mean in means.items()}
+    plain = {name: np.square(truth - mean) for name, mean in means.items()}
+    found: dict[str, Score | float] = {name: _r2(wrong, own, parts, resamples, seed) for name, own in plain.items()}
+    for name, entries in (groups or {}).items():
+        if np.isfinite(wrong[0][:, entries]).any():
+            found[name] = _r2(wrong[:, :, entries], plain["within"][:, :, entries], parts, resamples, seed)
     pairs = np.sqrt(wrong[0].reshape(len(targets), -1, min(2, targets.shape[1])).sum(axis=2))
     return found | {"error": float(np.nanmedian(pairs))}
 

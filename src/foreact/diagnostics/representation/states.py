@@ -2,8 +2,8 @@
 
 The model plans as it would act, each observation with noise of its own, and is stopped as soon as the states are there. A stream that
 is denoised is evaluated several times: the first is at the highest noise level, where most recipes that act from hidden states read
-them. The noise level is told as the backbone was told it, not as anybody declares it. Where a stream lies on a grid of frames
-(`agreement.of_states`), tokens come frame after frame, camera-major.
+them. The noise level is told as the backbone was told it, not as anybody declares it. Frames may be only some tokens of a stream
+(`Layout.holds`); the tokens of a frame are camera-major.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 from foreact.contract import agreement
 from foreact.contract.axes import SeededNoise, Tap
 from foreact.contract.context import Context
-from foreact.contract.errors import ConfigError, MisfitError
+from foreact.contract.errors import ConfigError, MisfitError, nearest
 from foreact.contract.progress import meter
 from foreact.model import WorldActionModel
 from foreact.nets.overhearing import overheard
@@ -41,27 +41,49 @@ class _Heard(Exception):
     """The states are there; the rest of the plan need not be made."""
 
 
-class _Ear:
-    """Keeps the states of the `evaluation`-th time (from 1) that the backbone runs `stream`, then ends the plan."""
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where a frame lies: the stream and its whole length, and which of its tokens; grid: cameras, rows, columns."""
 
-    def __init__(self, stream: str, layers: Sequence[int], evaluation: int) -> None:
-        self.stream, self.evaluation, self.count = stream, evaluation, 0
+    stream: str
+    length: int
+    tokens: tuple[int, ...]
+    first: bool
+    grid: tuple[int, int, int]
+
+
+class _Ear:
+    """Keeps the states of a frame the `evaluation`-th time (from 1) that the backbone runs its stream, then ends the plan."""
+
+    def __init__(self, place: _Place, layers: Sequence[int], evaluation: int) -> None:
+        self.place, self.evaluation, self.count = place, evaluation, 0
         self.states: dict[int, Tensor] = {}
-        self.sigma: Tensor | None = None
+        self.sigma = 0.0
         self._layers = tuple(sorted(layers))
-        self.tap = Tap((stream,), self._layers, taken=self._take)
+        self.tap = Tap((place.stream,), self._layers, taken=self._take)
 
     def before(self, module: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         inputs = arguments[0] if arguments else options["inputs"]
-        if self.stream in inputs:
+        if self.place.stream in inputs:
             self.count += 1
-            self.sigma = options["sigma"].get(self.stream)
+            level = options["sigma"].get(self.place.stream)
+            if level is not None and self.count == self.evaluation:
+                self.sigma = float((level if level.ndim == 1 or level.shape[1] == 1 else self._own(level)).float().mean())
 
     def _take(self, stream: str, layer: int, states: Tensor) -> None:
         if self.count == self.evaluation:
-            self.states[layer] = states
+            self.states[layer] = self._own(states)
             if layer == self._layers[-1]:
                 raise _Heard
+
+    def _own(self, tokens: Tensor) -> Tensor:
+        """The frame's tokens; a pass may hold all of the stream, or the first frame alone."""
+        if tokens.shape[1] == self.place.length:
+            return tokens[:, list(self.place.tokens)]
+        if tokens.shape[1] == len(self.place.tokens) and self.place.first and self.evaluation == 1:
+            return tokens
+        raise MisfitError("this model makes its future frame by frame", where="time", found=f"{tokens.shape[1]} tokens of "
+                          f"{self.place.length} at once", accepted="time=1 and evaluation=1", next_step="time=1 evaluation=1")
 
 
 def layers_shown(depth: int, *, asked: Sequence[int], besides: int, most: int = 6) -> tuple[int, ...]:
@@ -75,7 +97,7 @@ def layers_shown(depth: int, *, asked: Sequence[int], besides: int, most: int = 
 
 @torch.no_grad()
 def acted_on(model: WorldActionModel, context: Context) -> tuple[str, ...]:
-    """Streams that lie on a grid of frames and that the backbone runs when the model acts."""
+    """Parts of the future, and the present ("frame"), that lie on a grid and that the backbone runs when the model acts."""
     ran: set[str] = set()
 
     def before(module: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
@@ -86,53 +108,54 @@ def acted_on(model: WorldActionModel, context: Context) -> tuple[str, ...]:
         model.plan(context, noise=SeededNoise([0] * context.batch, model.device))
     finally:
         handle.remove()
-    return tuple(name for name in ("video", "frame", *model.beside) if name in ran and _on_grid(model, name))
+    shown = _on_grid(model)
+    return tuple(name for name in (*model.parts, "frame") if name in shown and shown[name].stream in ran)
 
 
-def _on_grid(model: WorldActionModel, stream: str) -> bool:
-    try:
-        _grid(model, stream)
-    except MisfitError:
-        return False
-    return True
-
-
-def _grid(model: WorldActionModel, stream: str) -> tuple[int, int, int]:
+def _on_grid(model: WorldActionModel, time: int = 0) -> dict[str, _Place]:
+    """By part, where its frame at `time` lies; parts without a grid are not among them."""
     config = model.config
     dimensions = config.dimensions(model.observation, model.action)
-    agreement.of_states(stream, config.backbone, config.coupling.layout(dimensions), dimensions,
-                        times=len(config.coupling.future_offsets), where="stream")
-    return agreement.aligned_form(stream, dimensions).grid
+    layout, found = config.coupling.layout(dimensions), {}
+    for part in ("frame", *dimensions.forms):
+        times = 1 if part == "frame" else len(config.coupling.future_offsets)
+        form, where = agreement.aligned_form(part, dimensions), layout.where(part)
+        if where is None or times == 0 or len(where[1]) != times * form.tokens or time >= times:
+            continue
+        found[part] = _Place(stream=where[0], length=layout[where[0]].length, grid=form.grid, first=time == 0,
+                             tokens=tuple(where[1][time * form.tokens:(time + 1) * form.tokens]))
+    return found
 
 
 @torch.no_grad()
 def states_of(model: WorldActionModel, contexts: Iterable[Context], *, count: int, stream: str, layers: Sequence[int], time: int = 0,
               evaluation: int = 1, seed: int = 0) -> States:
-    """Of `count` observations in the order of `contexts`. time: which of the stream's frames, from 0.
+    """Of `count` observations in the order of `contexts`. stream: a part of the future, or "frame"; time: which of its frames, from 0.
 
-    Raises `MisfitError` where the stream has no grid or is not evaluated so often when the model acts.
+    Raises `MisfitError` where the states cannot be had, have no grid, or are not evaluated so often when the model acts.
     """
-    grid = _grid(model, stream)
-    places = int(np.prod(grid))
+    if "taps" not in type(model.backbone).provides:
+        raise MisfitError("this backbone shows no hidden states", where="model.backbone", found=type(model.backbone).__name__,
+                          accepted="a run of another recipe")
+    shown = _on_grid(model, time)
+    if stream not in shown:
+        raise MisfitError("the states of this stream do not lie on a grid of frames", where="stream", found=stream,
+                          accepted=", ".join(shown), next_step=nearest(stream, shown))
     model.eval()
     found: dict[int, list[np.ndarray]] = {layer: [] for layer in layers}
     sigma, done = 0.0, 0
     with meter("hidden states", count) as bar:
         for context in contexts:
-            ear = _Ear(stream, layers, evaluation)
-            _listen(model, context, ear, SeededNoise(range(seed + done, seed + done + context.batch), model.device))
-            for layer, states in ear.states.items():
-                if len(states) != context.batch:
-                    raise MisfitError("this coupling runs several candidates at once", where="model.coupling",
-                                      found=f"{len(states)} rows for {context.batch} observations", accepted="one row an observation")
-                found[layer].append(states.unflatten(1, (-1, places))[:, time].float().cpu().numpy())
-            sigma = 0.0 if ear.sigma is None else _level(ear.sigma, places, time)
-            done += context.batch
+            ear = _Ear(shown[stream], layers, evaluation)
+            _listen(model, context, ear, stream, SeededNoise(range(seed + done, seed + done + context.batch), model.device))
+            for layer, states in ear.states.items():  # candidates of an observation stand in a row: the first
+                found[layer].append(states.unflatten(0, (context.batch, -1))[:, 0].float().cpu().numpy())
+            sigma, done = ear.sigma, done + context.batch
             bar.advance(context.batch)
-    return States(by_layer={layer: np.concatenate(parts) for layer, parts in found.items()}, grid=grid, sigma=sigma)
+    return States(by_layer={layer: np.concatenate(parts) for layer, parts in found.items()}, grid=shown[stream].grid, sigma=sigma)
 
 
-def _listen(model: WorldActionModel, context: Context, ear: _Ear, noise: SeededNoise) -> None:
+def _listen(model: WorldActionModel, context: Context, ear: _Ear, stream: str, noise: SeededNoise) -> None:
     handle = model.backbone.register_forward_pre_hook(ear.before, with_kwargs=True)
     try:
         with overheard(model.backbone, ear.tap):
@@ -141,13 +164,6 @@ def _listen(model: WorldActionModel, context: Context, ear: _Ear, noise: SeededN
         return
     finally:
         handle.remove()
-    raise MisfitError("the stream is not evaluated so often when the model acts", where="stream",
-                      found=f"{ear.stream}, {ear.count} times", accepted=f"{ear.evaluation} or more",
-                      next_step=f"stream={', stream='.join(acted_on(model, context))}" if ear.count == 0 else "evaluation=1")
-
-
-def _level(sigma: Tensor, places: int, time: int) -> float:
-    """One level for a sample, or one for each token."""
-    if sigma.ndim == 1:
-        return float(sigma.float().mean())
-    return float(sigma.unflatten(1, (-1, places))[:, time].float().mean() if sigma.shape[1] > 1 else sigma.float().mean())
+    raise MisfitError("the stream is not evaluated so often when the model acts", where="stream", found=f"{stream}, {ear.count} times",
+                      accepted=f"{ear.evaluation} or more",
+                      next_step=f"stream={' or '.join(acted_on(model, context))}" if ear.count == 0 else "evaluation=1")
