@@ -37,7 +37,7 @@ examples
 settings
   stream=null (video, or frame where the model acts without a future)   layer=null (in the pictures: aligned, or a third of the depth)
   layers=[] (up to six)   time=1 (which frame of the future)   evaluation=1   frames=400 (over all episodes)   seed=0
-  teacher=null (the run's own) | none | a run whose teacher or features are taken
+  teacher=null (the run's own) | none | a folder of foreact teacher train | a run whose teacher or features are taken
   folds=5   cover=0.1 (share of a cell that counts)   tokens=4000 (for segmentation)   tsne=true   shown=6 (frames on the page)"""
 SETTINGS = True
 KEYS = ("stream", "layer", "layers", "time", "evaluation", "frames", "teacher", "folds", "cover", "tokens", "tsne", "shown", "seed")

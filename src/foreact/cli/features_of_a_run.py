@@ -71,19 +71,19 @@ def features_of(path: Path, dataset: Path, config: FeaturesSettings) -> tuple[di
     states = _states(model, windows, stream, config, aligned=run.model.alignment)
     time = 0 if stream == "frame" else config.time
     offset = 0 if time == 0 else windows[0].future_offsets[time - 1]
+    cameras = _cameras(model, states.grid)
     pictures = {name: np.concatenate([(w.context.images[name] if time == 0 else w.future_images[name])[:, time - 1].numpy()
-                                      for w in windows]) for name in model.observation.camera_names}
-    classes = _classes(material, run, rows + offset)
+                                      for w in windows]) for name in cameras}
+    classes = _classes(material, run, cameras, rows + offset)
     asked = _asked(model, windows, classes, states.grid, config)
     parts: dict[str, Any] = {str(layer): values for layer, values in sorted(states.by_layer.items())}
     grids = dict.fromkeys(parts, states.grid)
     taught = _teacher(model, config.teacher)
     if taught is not None:
-        parts["teacher"] = np.concatenate([_taught(taught[1], w, time) for w in windows])
-        grids["teacher"] = taught[1].form.grid
+        parts["teacher"] = np.concatenate([_taught(taught[1], w, time, model, cameras) for w in windows])
+        grids["teacher"] = (len(cameras), *taught[1].form.grid[1:])
     alike = likeness({name: on_grid(values, grids[name], states.grid) for name, values in parts.items()})
-    parts["pixels"] = pixels_of([np.concatenate([w.context.images[name][:, -1].numpy() for w in windows])
-                                 for name in model.observation.camera_names], states.grid)
+    parts["pixels"] = pixels_of([np.concatenate([w.context.images[name][:, -1].numpy() for w in windows]) for name in cameras], states.grid)
     probed = {name: on_grid(values, grids.get(name, states.grid), states.grid) for name, values in parts.items()}
     found = {
         "run": str(path), "recipe": run.recipe, "data": str(dataset), "settings": encode(config), "stream": stream,
@@ -91,7 +91,7 @@ def features_of(path: Path, dataset: Path, config: FeaturesSettings) -> tuple[di
         "depth": model.config.backbone.layers(), "grid": list(states.grid), "offset": offset, "evaluation": config.evaluation,
         "sigma": states.sigma, "teacher": None if taught is None else taught[0],
         "samples": {"frames": len(rows), "episodes": len(np.unique(asked.episodes)), "tasks": len(np.unique(asked.tasks)),
-                    "cameras": list(model.observation.camera_names), "tokens": {} if asked.cells is None else counts(asked.cells)},
+                    "cameras": list(cameras), "tokens": {} if asked.cells is None else counts(asked.cells)},
         "probes": probe(probed, asked, count=config.folds, tokens=config.tokens, seed=config.seed), "cka": alike}
     return found, Drawn(pictures=pictures, parts=parts, grids=grids, cells=asked.cells, classes=classes)
 
@@ -152,11 +152,23 @@ def _states(model: WorldActionModel, windows: list[Window], stream: str, config:
                      time=0 if stream == "frame" else config.time - 1, evaluation=config.evaluation, seed=config.seed)
 
 
-def _classes(material: Any, run: Any, rows: np.ndarray) -> dict[str, Any]:
+def _cameras(model: WorldActionModel, grid: tuple[int, int, int]) -> tuple[str, ...]:
+    """Those in whose pictures the tokens lie: all, or those that are calibrated, for futures that are places in the world."""
+    from foreact.contract.errors import MisfitError
+
+    every = model.observation.cameras
+    for cameras in (every, tuple(camera for camera in every if camera.calibration is not None)):
+        if len(cameras) == grid[0]:
+            return tuple(camera.name for camera in cameras)
+    raise MisfitError("the tokens lie in the pictures of some cameras, and it is not known which", where="stream",
+                      found=f"{grid[0]} of {len(every)} cameras", accepted="tokens of every camera", next_step="stream=frame")
+
+
+def _classes(material: Any, run: Any, cameras: tuple[str, ...], rows: np.ndarray) -> dict[str, Any]:
     """By camera, what each pixel shows; empty where the dataset does not say it for every camera."""
     from foreact.data.annotations import PREFIX, AnnotationStore
 
-    names = [f"segmentation.{camera}" for camera in material.observation.camera_names]
+    names = [f"segmentation.{camera}" for camera in cameras]
     if any(PREFIX + name not in material.dataset.info.features for name in names):
         return {}
     store = AnnotationStore(material.dataset, names, size=run.windows.image_size, cache=material.cache)
@@ -170,29 +182,48 @@ def _asked(model: WorldActionModel, windows: list[Window], classes: dict[str, An
 
     tasks = [text for w in windows for text in w.context.instruction]
     episodes = np.concatenate([w.extras["episode"].numpy() for w in windows])
-    return Asked(cameras=model.observation.camera_names, episodes=episodes, tasks=np.unique(tasks, return_inverse=True)[1],
+    return Asked(cameras=tuple(classes), episodes=episodes, tasks=np.unique(tasks, return_inverse=True)[1],
                  positions=positions_of(list(classes.values())) if classes else None,
                  cells=cells_of(list(classes.values()), grid, cover=config.cover) if classes else None,
                  actions=np.concatenate([model.action_scaler(w.actions).mean(dim=1).numpy() for w in windows]))
 
 
 def _teacher(model: WorldActionModel, asked: str | None) -> tuple[str, Substrate] | None:
-    """The run's own, or the teacher of another run; None where there is none or none is wanted."""
+    """The run's own, one in a folder, or that of another run; None where there is none or none is wanted."""
     if asked == "none" or (asked is None and model.teacher is None):
         return None
     if asked is None:
         return f"{type(model.teacher).__name__} of this run", model.teacher
+    if (Path(asked) / "model.safetensors").exists():
+        return f"teacher in {asked}", _in_folder(model, asked)
     from foreact.training.checkpoint import load_model
 
     other = load_model(asked)
     teacher = other.teacher or (other.substrate if not other.substrate.decodable and other.substrate.per_frame else None)
     if teacher is None or not teacher.per_frame or other.observation.cameras != model.observation.cameras:
         raise ConfigError("no teacher for these pictures", where="teacher", found=asked,
-                          accepted="a run that is aligned, or that lives in features, and looks through the same cameras at the same size")
+                          accepted="a folder of foreact teacher train, or a run that is aligned or lives in features; of the same cameras "
+                                   "at the same size")
     return f"{type(teacher).__name__} of {asked}", teacher
 
 
-def _taught(teacher: Substrate, window: Window, time: int) -> np.ndarray:
-    """The teacher's features of the frame that the states are about."""
+def _in_folder(model: WorldActionModel, folder: str) -> Substrate:
+    """A teacher that `foreact teacher train` has written."""
+    from foreact.contract.config import decode
+    from foreact.substrates.frozen_features import FrozenFeatures
+    from foreact.substrates.teacher_folder import cameras_of, read_teacher
+
+    said, weights = read_teacher(folder)
+    if said["cameras"] != cameras_of(model.observation):
+        raise ConfigError("the teacher looks through other cameras", where="teacher", found=said["cameras"],
+                          accepted=cameras_of(model.observation))
+    teacher = decode(FrozenFeatures.Config, said["teacher"], where="teacher").build(model.observation)
+    teacher.load_state_dict(weights)
+    return teacher.to(model.device).eval()
+
+
+def _taught(teacher: Substrate, window: Window, time: int, model: WorldActionModel, cameras: tuple[str, ...]) -> np.ndarray:
+    """The teacher's features of the frame that the states are about, in these cameras' pictures."""
     scene = window.context.scene.at(slice(-1, None)) if time == 0 else window.scene_for(teacher.fold)
-    return teacher.encode(scene)[:, time].float().numpy()
+    features = teacher.encode(scene)[:, time].float().unflatten(1, (teacher.form.grid[0], -1))
+    return features[:, [model.observation.camera_names.index(name) for name in cameras]].flatten(1, 2).numpy()

@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
         for name, episodes, words in (("seen", 4, ["annotations.segmentation=true"]), ("plain", 2, [])):
             assert run(["collect", "--tasks", "button-press-topdown", "--out", str(folder / name), "--workers", "1", f"episodes={episodes}",
                         "size=32", "expert.steps_after_success=0", *words]) == 0
-        for name, words in (("joint", []), ("agra", ["model.coupling.head.depth=3"]), ("fast-wam", [])):
+        for name, words in (("joint", []), ("agra", ["model.coupling.head.depth=3"]), ("fast-wam", []), ("cosmos-policy", [])):
             assert run(["train", name, "--data", str(folder / "plain"), "--out", str(folder / name), "--device", "cpu", *SMALL,
                         *words]) == 0
         yield folder
@@ -58,6 +58,19 @@ def test_a_model_that_acts_without_a_future_is_read_at_the_present(folder, capsy
     found = measured(folder, capsys, "fast-wam", "layers=[1]")
     assert found["stream"] == "frame" and found["sigma"] == 0.0 and found["offset"] == 0 and found["teacher"] is None
     assert "teacher" not in found["probes"]
+
+
+def test_a_teacher_is_taken_from_a_folder(folder, capsys):
+    assert run(["teacher", "train", "--data", str(folder / "seen"), "--out", str(folder / "teacher"), "--device", "cpu", "steps=4",
+                "batch_size=8", "measured=8", "threads=1", "image_size=[64,64]"]) == 0
+    found = measured(folder, capsys, "fast-wam", f"teacher={folder / 'teacher'}", "layers=[1]")
+    assert found["teacher"].startswith("teacher in") and list(found["probes"]) == ["1", "teacher", "pixels"]
+
+
+def test_a_frame_that_is_some_tokens_of_a_stream_is_found(folder, capsys):
+    """A coupling in which present and future are tokens of one stream."""
+    found = measured(folder, capsys, "cosmos-policy", "layers=[1]")
+    assert found["stream"] == "video" and found["sigma"] == 1.0 and found["grid"][0] == 2
 
 
 def test_a_teacher_is_taken_from_another_run(folder, capsys):

@@ -58,8 +58,8 @@ def test_what_is_not_known_is_left_out():
     hidden = where.copy()
     hidden[::3] = np.nan
     both = np.concatenate([where, hidden], axis=1)
-    found = regression_probe(rotated(states), both, folds(episodes, tasks))
-    assert found["all"].value > 0.99
+    found = regression_probe(rotated(states), both, folds(episodes, tasks), groups={"seen": slice(0, 2), "hidden": slice(2, 4)})
+    assert found["all"].value > 0.99 and found["seen"].n == 200 and found["hidden"].n == 133
     assert regression_probe(rotated(states), np.full_like(where, np.nan), folds(episodes, tasks)) is None
 
 
