@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foreact.cli.children import Children, terminate_as_interrupt
 from foreact.cli.factor_study import REFERENCE, Arm, FactorStudy, Family, Grid, Measure, folder_of, select
@@ -13,6 +13,9 @@ from foreact.cli.factor_tables import report
 from foreact.cli.tracks import Job, run_tracks
 from foreact.contract.config import encode
 from foreact.contract.storage import atomic_write_json
+
+if TYPE_CHECKING:
+    from foreact.training.settings import Stage
 
 __all__ = ["Place", "run", "tracks"]
 
@@ -73,16 +76,23 @@ def _training(place: Place, arm: Arm, seed: int, equal: str = "steps") -> Job:
 def _budget(place: Place, equal: str) -> list[str]:
     """Words for every stage: the grid's steps in the recipe's own proportions, or the operations that the reference took."""
     from foreact.recipes import catalogue
-    from foreact.training.checkpoint import find
 
     stages = catalogue.recipe(place.family.recipe).run(place.grid.size).training.stages
-    words = [word for i in range(len(stages)) for word in (f"training.stages.{i}.seconds=null",)]
     if equal == "flops":
-        taken = find(place.first).progress()["flops"]
-        return words + [word for i, stage in enumerate(stages)
-                        for word in (f"training.stages.{i}.steps=null", f"training.stages.{i}.flops={taken[stage.name]:.6g}")]
-    steps = [max(1, round(place.grid.steps * (stage.steps or 1) / sum(s.steps or 1 for s in stages))) for stage in stages]
-    return [word for i, count in enumerate(steps) for word in (f"training.stages.{i}.steps={count}", words[i])]
+        bounds, without = [f"flops={count:.6g}" for count in _taken(place, stages)], "steps=null"
+    else:
+        share = place.grid.steps / sum(stage.steps or 1 for stage in stages)
+        bounds, without = [f"steps={max(1, round(share * (stage.steps or 1)))}" for stage in stages], "flops=null"
+    # what bounds a stage comes first, for none may be without a bound
+    return [f"training.stages.{i}.{word}" for i, bound in enumerate(bounds) for word in (bound, without, "seconds=null")]
+
+
+def _taken(place: Place, stages: Sequence[Stage]) -> list[float]:
+    """The operations that the first training took in each stage."""
+    from foreact.training.checkpoint import find
+
+    taken = find(place.first).progress()["flops"]
+    return [taken[stage.name] for stage in stages]
 
 
 def _evaluating(place: Place, arm: Arm, seed: int) -> Job:

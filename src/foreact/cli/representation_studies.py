@@ -59,17 +59,23 @@ OBJECTIVES = FactorStudy(
               measure="object's place, R2"),
     ))
 
+_FEW = ("geometry and semantics", "pictures alone", "alignment")
+"""Those of the objectives that are also learnt from few demonstrations."""
+
 FEW = FactorStudy(
     name="few", title="The same objectives on a quarter of the demonstrations", equal="flops",
     factor="what the model predicts in training beside the action, with a quarter of the demonstrations and the same compute",
-    needs=("depth", "segmentation"),
+    needs=("depth", "segmentation"), measures=_MEASURES,
     arms=(Arm(name="geometry and semantics, all demonstrations"),
-          *(Arm(name=name, train=("windows.share=0.25", *words)) for name, words in _OBJECTIVES.items())),
-    claims=tuple(claim for name, says in (
-        ("geometry and semantics", "with few demonstrations, geometry and semantics as well"),
-        ("geometry", "with few demonstrations, geometry as well"), ("semantics", "with few demonstrations, semantics as well"),
-        ("alignment", "with few demonstrations, alignment"), ("temporal consistency", "with few demonstrations, temporal consistency"),
-        ("features alone", "with few demonstrations, features in place of pictures")) for claim in _claims(name, says)))
+          Arm(name="pictures alone, all demonstrations", train=(_RGB,)),
+          *(Arm(name=name, train=("windows.share=0.25", *_OBJECTIVES[name])) for name in _FEW)),
+    claims=(
+        *_claims("geometry and semantics", "with few demonstrations, predicting geometry and semantics as well"),
+        *_claims("alignment", "with few demonstrations, alignment with an encoder"),
+        Claim(says="four times the demonstrations help geometry and semantics, under Clean",
+              first="geometry and semantics, all demonstrations", second="geometry and semantics", condition="clean"),
+        Claim(says="four times the demonstrations help pictures alone, under Clean", first="pictures alone, all demonstrations",
+              second="pictures alone", condition="clean")))
 
 REPRESENTATION = Family(
     name="representation", recipe="geosem-wam", studies=(OBJECTIVES, FEW),
