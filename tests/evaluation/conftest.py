@@ -12,6 +12,7 @@ from foreact.model import WorldActionModel
 from foreact.nets.text import HashedWords
 from foreact.regimes.chunked import Chunked
 from foreact.substrates.pixel_latents import PixelLatents
+from tiny_members import config
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +57,9 @@ def valued() -> WorldActionModel:
         coupling=LatentFrames.Config(horizon=8, future_offsets=(4, 8), steps=1, candidates=1, scored_by="plan"))
     made = config.build(*MetaWorld.describe(MetaWorld.Config(task="drawer-open", cameras=("scene",), size=32)))
     return drawn(made)
+
+
+@pytest.fixture(scope="session")
+def streamed() -> WorldActionModel:
+    """A tiny model that first imagines and then works its actions out, with a memory from call to call."""
+    return drawn(config("StreamedChunks", regime="Interactive").build(*MetaWorld.describe(MetaWorld.Config(task="drawer-open", size=32))))

@@ -35,13 +35,16 @@ settings (each as key=value or --key value)
   seeds_per_task=25      seed_start=1000000   out_of_bounds=clip|error   stop_after_success=true   lanes=4
   workers=1  envs=4      on=local|ray         vector=sync|async          videos.successes=0        videos.failures=0
   environment.horizon=500   environment.instructions=canonical|paraphrases
+  consistency=off|latent|pixel|perceptual|flow   record how far imagined frames are from those that come; changes no action, and
+                         foreact diagnose consistency reads it. perceptual: consistency_teacher=FOLDER of foreact teacher train
   foresight=own|true|noise|zero   what the action reads in place of the imagined future; true: what the scripted expert would bring about
   environment.distractors=[]  tasks whose things may stand in the scene under semantic (default: those of all tasks evaluated together)
   environment.standing=2      how many of them stand       environment.variants=[]  the sizes and shapes of instance (default: all)
   rollback.delta=0.2     rollback.limit=3     rollback.buffer=16         rollback.restorable=true   any of them turns rollback on: when
                          the value of a plan falls by more than delta below its peak, the simulator goes back to the peak"""
 SETTINGS = True
-KEYS = ("seeds_per_task", "seed_start", "out_of_bounds", "stop_after_success", "lanes", "envs", "workers", "on", "vector", "foresight")
+KEYS = ("seeds_per_task", "seed_start", "out_of_bounds", "stop_after_success", "lanes", "envs", "workers", "on", "vector", "foresight",
+        "consistency", "consistency_teacher")
 _CONTROLS = ("expert", "random", "still")
 _OF_SHIFT = {"semantic": ("distractors", "standing"), "instance": ("variants",)}
 
@@ -155,7 +158,7 @@ def _folder(options: argparse.Namespace, config: EvaluationConfig, of_model: lis
 
     rules = {key: value for key, value in encode(config).items()
              if key in ("environment", "tasks", "conditions", "out_of_bounds", "stop_after_success", "lanes")
-             or (key == "rollback" and value is not None)}
+             or (key == "rollback" and value is not None) or (key == "consistency" and value != "off")}
     for condition, names in _OF_SHIFT.items():  # what a condition that is not evaluated would do is no rule
         for name in names if condition not in config.conditions else ():
             rules["environment"].pop(name, None)

@@ -27,6 +27,7 @@ from foreact.contract.context import Context, Plan, fake_context
 from foreact.contract.errors import ConfigError, SpecError
 from foreact.contract.specs import ActionSpec
 from foreact.envs.base import Environment, Observation
+from foreact.evaluation.consistency import Awaited, Distance, Witness
 from foreact.evaluation.foresight import Foresight, require_read, stand_in
 from foreact.model import WorldActionModel
 from foreact.selection.rollback import DIGITS
@@ -77,7 +78,8 @@ class Seat:
     """An episode under way: what the regime remembers of it, the calls made so far, and what a model with a history is shown.
 
     seen: observations at the last calls, the newest last; executed: actions since the start, as they were carried out.
-    coming: by camera, what would come under the expert, where the rules ask for it: (time, 3, height, width).
+    coming: by camera, what would come under the expert, where the rules ask for it: (time, 3, height, width). awaited: what was imagined
+    and is yet to be seen, where consistency is measured.
     """
 
     seed: int
@@ -87,6 +89,7 @@ class Seat:
     executed: list[np.ndarray] = field(default_factory=list)
     session: Session | None = None
     coming: dict[str, np.ndarray] = field(default_factory=dict)
+    awaited: Awaited = field(default_factory=Awaited)
 
 
 def noise_seed(seed: int, call: int) -> int:
@@ -119,7 +122,8 @@ class Controller:
     """Drives episodes with `model` under `regime` (by default the model's own).
 
     lanes: the batch size that defines a plan; 0 takes every batch as it comes, and results then depend on it.
-    imagine: decode the predicted futures to images, for recordings. foresight: what the action reads in place of them.
+    imagine: decode the predicted futures to images, for recordings. foresight: what the action reads in place of them. consistency:
+    compare them with what comes, in this distance; teacher: the folder in whose features, where it is perceptual.
     alone_ms: how long the plan of a single episode took, unpadded: what one robot waits for. Timed a few times at the start.
 
     Under a regime that carries a memory from call to call, every episode is planned alone, so nothing can depend on its neighbours.
@@ -128,12 +132,13 @@ class Controller:
     TIMED_ALONE = 8
 
     def __init__(self, model: WorldActionModel, regime: Regime | None = None, *, lanes: int = 4, imagine: bool = False,
-                 foresight: Foresight = "own") -> None:
+                 foresight: Foresight = "own", consistency: Distance = "off", teacher: str | None = None) -> None:
         self.model, self.regime = model.eval(), regime or model.regime
         self.lanes, self.imagine = 1 if self.regime.persistent else lanes, imagine and model.substrate.watchable
         self.foresight: Foresight = foresight
         if foresight != "own":
             require_read(self.model, foresight)
+        self._witness = None if consistency == "off" else Witness(self.model, consistency, teacher)
         self.alone_ms: list[float] = []
         self._left_to_time = self.TIMED_ALONE
         self._trusted: dict[int, bool] = {}
@@ -144,6 +149,11 @@ class Controller:
 
     def due(self, seat: Seat) -> bool:
         return self.regime.due(seat.memory)
+
+    def see(self, seat: Seat, observation: Observation) -> None:
+        """What became of what was imagined, where that is measured; changes nothing in what the seat does."""
+        if self._witness is not None:
+            self._witness.see(seat.awaited, seat.memory.steps, observation)
 
     def require_value(self) -> None:
         """Raise `ConfigError` where there is nothing by which a rollback could be decided."""
@@ -183,8 +193,9 @@ class Controller:
             self._hand_out(seats[part], made)
 
     def chunk(self, seat: Seat, limit: int) -> Float[np.ndarray, "steps action"]:
-        """Actions up to the next step at which the regime wants a plan, at most `limit`."""
-        actions = []
+        """Actions up to the next step at which the regime wants a plan or an imagined frame is due, at most `limit`."""
+        actions, ahead = [], seat.awaited.next_due(seat.memory.steps)
+        limit = limit if ahead is None else min(limit, ahead)
         while len(actions) < limit and not self.due(seat):
             actions.append(self.regime.act(seat.memory))
         low, high = np.float32(self.model.action.low), np.float32(self.model.action.high)
@@ -231,6 +242,8 @@ class Controller:
                 step=seat.memory.steps, batch=len(seats), prepare_ms=made.prepare_ms, model_ms=made.model_ms,
                 evaluations=plan.cost.total, actions=actions[row], value=None if values is None else round(values[row], DIGITS),
                 imagined=None if imagined is None else {name: images[row] for name, images in imagined.items()}))
+            if self._witness is not None and plan.future is not None:
+                self._witness.expect(seat.awaited, seat.memory.steps, seat.seen[-1], plan.future, row)
             self.regime.receive(seat.memory, actions[row])
 
 

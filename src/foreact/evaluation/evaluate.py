@@ -22,6 +22,7 @@ from foreact.contract.specs import ActionSpec, ObservationSpec, require_equal
 from foreact.contract.storage import atomic_write_json, storage_errors
 from foreact.envs.base import EVALUATION_SEEDS, Condition
 from foreact.envs.metaworld import MetaWorld
+from foreact.evaluation.consistency import Distance, Witness
 from foreact.evaluation.controller import OutOfBounds, Policy
 from foreact.evaluation.filming import Videos, recording_of, worth_filming
 from foreact.evaluation.foresight import Foresight, require_read
@@ -56,6 +57,8 @@ class EvaluationConfig:
         gives each of them a process of its own, for one worker with a fast device and many cores.
     videos: how many episodes are filmed.
     foresight: what the action reads in place of the future that the model imagines (see `foresight.py`); by default that one.
+    consistency: compare imagined frames with those that come (see `consistency.py`), in this distance; changes no action.
+        consistency_teacher: the folder in whose features, where it is perceptual.
     rollback: go back when the value of a plan falls (see `selection/rollback.py`); None, the default, never does.
     """
 
@@ -74,6 +77,8 @@ class EvaluationConfig:
     videos: Videos = field(default_factory=Videos)
     rollback: Rollback | None = None
     foresight: Foresight = "own"
+    consistency: Distance = "off"
+    consistency_teacher: str | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("seeds_per_task", 1), ("seed_start", 0), ("envs", 1), ("workers", 1), ("lanes", 0)):
@@ -98,7 +103,8 @@ class EvaluationConfig:
 
     def rules(self, policy: Policy.Config | None, *, footage: bool = False) -> SlotRules:
         return SlotRules(environment=self.environment, policy=policy, out_of_bounds=self.out_of_bounds,
-                         stop_after_success=self.stop_after_success, footage=footage, rollback=self.rollback, foresight=self.foresight)
+                         stop_after_success=self.stop_after_success, footage=footage, rollback=self.rollback, foresight=self.foresight,
+                         consistency=self.consistency, consistency_teacher=self.consistency_teacher)
 
     def protocol(self) -> tuple[Protocol, tuple[ObservationSpec, ActionSpec]]:
         """The protocol of this evaluation and the specs of its environments. Builds an environment for each condition."""
@@ -135,6 +141,11 @@ def evaluate(policy: WorldActionModel | Policy.Config, config: EvaluationConfig,
                           next_step="evaluate with the cameras, image size and suite that the model was trained on")
         if config.foresight != "own":
             require_read(policy, config.foresight)
+        if config.consistency != "off":
+            Witness(policy, config.consistency, config.consistency_teacher)  # refuses before anything runs
+    elif config.consistency != "off":
+        raise ConfigError("a control imagines nothing", where="evaluation.consistency", found=config.consistency,
+                          next_step="consistency=off")
     elif config.foresight != "own":
         raise ConfigError("a control imagines nothing", where="evaluation.foresight", found=config.foresight, next_step="foresight=own")
     elif config.rollback is not None:
@@ -207,7 +218,8 @@ class _Ledger:
         self._folder = folder
         if folder is None:
             return
-        head = {"policy": source.identity, "lanes": config.lanes, "protocol": dict(protocol.fields), "fingerprint": protocol.fingerprint}
+        head = {"policy": source.identity, "lanes": config.lanes, "consistency": config.consistency,
+                "protocol": dict(protocol.fields), "fingerprint": protocol.fingerprint}
         path = folder / "evaluation.json"
         if path.exists():
             self._require_same(head, path)
@@ -217,7 +229,7 @@ class _Ledger:
     def _require_same(head: dict[str, Any], path: Path) -> None:
         try:
             before = json.loads(path.read_text())
-            kept = {name: before[name] for name in ("policy", "lanes")}
+            kept = {name: before[name] for name in ("policy", "lanes")} | {"consistency": before.get("consistency", "off")}
             protocol = Protocol(before["protocol"])
         except (json.JSONDecodeError, KeyError) as error:
             raise DatasetError("this does not say what was evaluated", where=str(path), found=str(error),

@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from foreact.envs.base import Observation
+from foreact.evaluation.consistency import Realised
 from foreact.evaluation.controller import Call, Controller, Seat
 from foreact.evaluation.recovery import NOWHERE, Recovery, RollbackTrace
 from foreact.evaluation.slots import DRIVE, Episode, Footage
@@ -30,7 +31,7 @@ class EpisodeRecord:
     call_steps, call_batch: before which step each plan was made, and how many episodes shared the call.
     model_ms, prepare_ms, observe_ms: per call, of the whole batch; alone_ms: plans of one episode alone, timed meanwhile.
     values: of each plan, where the model gives them. rollbacks: every trigger; undone: steps that were taken back. They count among
-        `steps`, and the discarded plans among `calls` and `evaluations`.
+        `steps`, and the discarded plans among `calls` and `evaluations`. consistency: imagined frames that came due, where measured.
     """
 
     task: str
@@ -54,6 +55,7 @@ class EpisodeRecord:
     values: tuple[float, ...] = ()
     rollbacks: tuple[RollbackTrace, ...] = ()
     undone: int = 0
+    consistency: tuple[Realised, ...] = ()
 
     @property
     def episode(self) -> Episode:
@@ -67,7 +69,7 @@ class EpisodeRecord:
     def outcome(self) -> dict[str, Any]:
         """Everything that must not depend on how the work was spread: all but timings, batches and memory."""
         kept = ("task", "condition", "seed", "success", "held", "steps", "calls", "evaluations", "outside", "instruction",
-                "actions_digest", "call_steps", "values", "rollbacks", "undone")
+                "actions_digest", "call_steps", "values", "rollbacks", "undone", "consistency")
         return {name: getattr(self, name) for name in kept}
 
 
@@ -117,6 +119,8 @@ def roll(controller: Controller | None, seats: VectorEnv, take: Callable[[], Epi
         counts, recall = np.full(seats.num_envs, DRIVE, np.int64), np.full(seats.num_envs, NOWHERE, np.int64)
         held = np.full((seats.num_envs, *seats.single_action_space["held"].shape), NOWHERE, np.int64)
         if controller is not None:
+            for index in busy:
+                controller.see(table[index].seat, _row(observations, index, table[index].instruction))
             due = [index for index in busy if controller.due(table[index].seat)]
             for index in due:
                 table[index].seat.coming = {name: x[index] for name, x in observations.get("coming", {}).items()}
@@ -128,6 +132,7 @@ def roll(controller: Controller | None, seats: VectorEnv, take: Callable[[], Epi
                     actions[index, : len(chunk)], counts[index] = chunk, len(chunk)
                 else:
                     counts[index], recall[index] = 0, back[index]
+                    table[index].seat.awaited.forget()
                 looks = () if table[index].recovery is None else table[index].recovery.looks
                 held[index, : len(looks)] = looks
         observations, _, terminated, truncated, info = seats.step(
@@ -141,11 +146,14 @@ def roll(controller: Controller | None, seats: VectorEnv, take: Callable[[], Epi
                 table[index] = None
             else:
                 table[index].look = int(info["look"][index])
-                table[index].observe_ms.append(float(info["observe_ms"][index]))
+                if controller is None or controller.due(table[index].seat):
+                    table[index].observe_ms.append(float(info["observe_ms"][index]))
 
 
 def _plan(controller: Controller, occupied: Sequence[_Occupied], observations: Sequence[Observation]) -> list[int | None]:
     """A plan for each; where it is not to be carried out because its value fell too far, the look to go back to."""
+    if not occupied:  # some seats only look whether what they imagined came
+        return []
     for one in occupied:
         if one.recovery is not None:
             one.recovery.remember(one.seat, one.look)
@@ -184,5 +192,5 @@ def _finish(occupied: _Occupied, info: dict[str, Any], controller: Controller | 
         prepare_ms=tuple(round(call.prepare_ms, 3) for call in calls),
         observe_ms=tuple(round(ms, 3) for ms in occupied.observe_ms[: len(calls)]), alone_ms=alone,
         peak_memory_mb=round(peak_memory_mb(), 1), values=tuple(call.value for call in calls if call.value is not None),
-        rollbacks=traces, undone=sum(trace.undone for trace in traces))
+        rollbacks=traces, undone=sum(trace.undone for trace in traces), consistency=tuple(occupied.seat.awaited.realised))
     return Finished(record=record, calls=calls, footage=tape)

@@ -24,6 +24,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 
 from foreact.contract.config import Config
 from foreact.envs.base import Environment, Observation, Snapshot
+from foreact.evaluation.consistency import Distance
 from foreact.evaluation.controller import OutOfBounds, Policy, within_bounds
 from foreact.evaluation.foresight import Foresight
 from foreact.evaluation.policies import ScriptedExpert
@@ -61,6 +62,8 @@ class SlotRules:
     rollback: Rollback | None = None
     foresight: Foresight = "own"
     foresee: tuple[int, ...] = ()
+    consistency: Distance = "off"
+    consistency_teacher: str | None = None
 
     @property
     def instants(self) -> int:

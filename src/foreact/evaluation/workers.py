@@ -52,7 +52,9 @@ def in_this_process(model: WorldActionModel | None, rules: SlotRules, episodes: 
     with one_thread():
         seats = vector(rules, episodes[0], min(envs, len(episodes)), own_processes=own_processes)
         try:
-            controller = None if model is None else Controller(model, lanes=lanes, imagine=rules.footage, foresight=rules.foresight)
+            controller = None if model is None else Controller(
+                model, lanes=lanes, imagine=rules.footage, foresight=rules.foresight, consistency=rules.consistency,
+                teacher=rules.consistency_teacher)
             yield from roll(controller, seats, lambda: waiting.popleft() if waiting else None, footage=rules.footage,
                             rollback=rules.rollback)
         finally:
@@ -112,7 +114,8 @@ def _serve(source: Source, rules: SlotRules, envs: int, lanes: int, first: Episo
 def _controller(source: Source, lanes: int, rules: SlotRules) -> Controller | None:
     match source:
         case ModelSource():
-            return Controller(source.build(), lanes=lanes, foresight=rules.foresight)
+            return Controller(source.build(), lanes=lanes, foresight=rules.foresight, consistency=rules.consistency,
+                              teacher=rules.consistency_teacher)
         case ControlSource():
             return None
 
