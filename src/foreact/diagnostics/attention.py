@@ -33,12 +33,12 @@ _ACTION = "action"
 
 @dataclass(frozen=True, kw_only=True)
 class Attention:
-    """mass: m as above. streams: the mean mass on everything that is looked at, by name; they add to 1."""
+    """mass: m as above. streams: the mean mass on everything that is looked at, by name and batch element; they add to 1."""
 
     mass: Float[np.ndarray, "layer step batch head camera row column"]
     stream: str
     layers: tuple[int, ...]
-    streams: dict[str, float]
+    streams: dict[str, Float[np.ndarray, " batch"]]
 
     def heat(self, *, layer: int | None = None, step: int | None = None, head: int | None = None,
              ) -> Float[np.ndarray, "batch camera row column"]:
@@ -72,11 +72,12 @@ def attention(model: WorldActionModel, context: Context, *, stream: str | None =
         model.plan(context, noise=SeededNoise([seed] * context.batch, model.device))
     layers = tuple(sorted(heard.found))
     every = [one for layer in layers for one in heard.found[layer]]
-    totals = {name: sum(float(one[name].sum(dim=-1).mean()) for one in every if name in one) / len(every)
+    totals = {name: np.sum([one[name].sum(dim=-1).mean(dim=1).numpy() for one in every if name in one], axis=0) / len(every)
               for name in dict.fromkeys(name for one in every for name in one)}
-    seen = sorted((name for name in totals if name in heard.pictures and totals[name] > 0), key=lambda name: name == "frame")
+    looked = [name for name in totals if totals[name].max() > 0]
+    seen = sorted((name for name in looked if name in heard.pictures), key=lambda name: name == "frame")
     if not seen:
-        raise _nowhere(model, f"it looks at {', '.join(name for name in totals if totals[name] > 0)}" if totals else "no attention")
+        raise _nowhere(model, f"it looks at {', '.join(looked)}" if looked else "no attention")
     chosen = stream or seen[0]
     if chosen not in seen:
         raise MisfitError("the action does not look at the frames of this stream", where="stream", found=chosen,
