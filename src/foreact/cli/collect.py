@@ -20,15 +20,16 @@ examples
   foreact collect --tasks drawer-open door-open --out runs/demos
   foreact collect --tasks drawer-open --out runs/more episodes=100 size=128 expert.noise_std=0.2 annotations.depth=true
   foreact collect --tasks transfer-cube --out runs/bimanual
+  foreact collect --tasks drawer-open --out runs/tubes embodiment=tubes       video of another arm, for foreact train --video
   foreact collect --tasks drawer-open --out runs/random --condition random --on ray --workers 16
 
 settings, beside tasks (each as key=value or --key value)
   episodes=40 per task   first_seed=0        cameras=["scene","gripper"]   size=64 pixels    condition=clean|random|both
   horizon=500 steps      keep_failures=false expert.noise_std=0.3          expert.noisy_fraction=0.5
   expert.noise_hold=1    expert.steps_after_success=5        expert.astray_fraction=0.0
-  annotations.depth|segmentation|contacts|tracks|audio=false"""
+  annotations.depth|segmentation|contacts|tracks|audio=false     embodiment=own|tubes|blocks, of Meta-World"""
 SETTINGS = True
-KEYS = ("episodes", "first_seed", "cameras", "size", "condition", "horizon", "keep_failures")
+KEYS = ("episodes", "first_seed", "cameras", "size", "condition", "horizon", "keep_failures", "embodiment")
 
 
 def add_options(parser: Parser) -> None:

@@ -162,6 +162,8 @@ def _folder(options: argparse.Namespace, config: EvaluationConfig, of_model: lis
     for condition, names in _OF_SHIFT.items():  # what a condition that is not evaluated would do is no rule
         for name in names if condition not in config.conditions else ():
             rules["environment"].pop(name, None)
+    if rules["environment"].get("embodiment") == "own":
+        del rules["environment"]["embodiment"]
     words = json.dumps([rules, of_model], sort_keys=True)
     name = options.name or f"{'-'.join(config.conditions)}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
     if options.policy in _CONTROLS:

@@ -20,6 +20,7 @@ examples
   foreact train joint --data runs/demos --out runs/short model.coupling.horizon=8 training.stages.1.steps=200
   foreact train joint --data runs/demos --out runs/no-future --baseline
   foreact train joint --data runs/few --out runs/tuned --start-from runs/joint-tiny
+  foreact train agra --data runs/demos --video runs/tubes        another arm's video trains the imagination beside the demonstrations
   torchrun --nproc-per-node 2 -m foreact train joint --data runs/demos training.micro_batches=2
 
 foreact recipes show RECIPE lists every setting."""
@@ -29,6 +30,8 @@ SETTINGS, KEYS = True, ()
 def add_options(parser: Parser) -> None:
     parser.add_argument("recipe", help="its name, see: foreact recipes list")
     parser.add_argument("--data", type=Path, required=True, metavar="DATASET", help="folder of a LeRobot dataset (v2.0, v2.1 or v3.0)")
+    parser.add_argument("--video", type=Path, nargs="+", default=[], metavar="DATASET",
+                        help="datasets that are only watched: their futures are learnt, their actions never")
     parser.add_argument("--out", type=Path, metavar="RUN", help="run folder (default: runs/RECIPE-SIZE)")
     parser.add_argument("--size", default="tiny", help="tiny (two CPU cores), base (one GPU) or paper (default: tiny)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
@@ -52,7 +55,8 @@ def main(options: argparse.Namespace, settings: list[str]) -> Result:
         run = catalogue.baseline(run)
     out = options.out or Path("runs") / f"{options.recipe}-{options.size}{'-baseline' if options.baseline else ''}"
     done = train(run, dataset=options.data, out=out, resume=options.resume, substrate_of=options.substrate_of,
-                 start_from=options.start_from, stated=stated(options), device=options.device, loggers=tuple(options.log))
+                 start_from=options.start_from, videos=options.video, stated=stated(options), device=options.device,
+                 loggers=tuple(options.log))
     losses = ", ".join(f"{name} {value:.4f}" for name, value in done.validation.items() or done.losses.items())
     return Result(
         data={"run": str(done.folder), "checkpoint": str(done.checkpoint), "step": done.step, "seconds": done.seconds,

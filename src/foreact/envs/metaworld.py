@@ -7,9 +7,8 @@ object. Wraps metaworld 3.1 (MIT), Yu et al. 2019, arXiv:1910.10897, without its
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.metadata import version
 from typing import Any, ClassVar, Literal
 
@@ -24,13 +23,14 @@ from foreact.envs.arrangement import SEMANTIC_VERSION, Arrangement
 from foreact.envs.backends import backend_name, family
 from foreact.envs.base import LOOKS, Advance, Condition, Snapshot, check_action
 from foreact.envs.cameras import Camera, Fixed, Mounted, calibration, plain
+from foreact.envs.embodiments import EMBODIMENT_VERSION, OWN, embody, require_embodiment
 from foreact.envs.instances import INSTANCE_VERSION, chosen, offered, reshaping
 from foreact.envs.instructions import INSTRUCTIONS, INSTRUCTIONS_VERSION
 from foreact.envs.randomisation import Strength
 from foreact.envs.simulated import Simulated
 from foreact.envs.snapshots import capture, rewind
 from foreact.envs.things import DEFAULT_DISTRACTORS, attach, others
-from foreact.envs.worlds import World
+from foreact.envs.worlds import Edit, World
 
 __all__ = ["CAMERAS", "MetaWorld", "task_name"]
 
@@ -76,6 +76,7 @@ class MetaWorld(Simulated, Buildable):
         strength: how far `random` goes. distractors: tasks whose things may stand there under `semantic`, empty for some that are small and
         unlike one another; the task's own kind of thing is left out, so that tasks can share one list. standing: how many of them stand.
         variants: sizes and shapes that the task's thing may have under `instance`, empty for all that the task offers.
+        embodiment: `own`, or another look of the robot on the same joints, `tubes` or `blocks`.
         """
 
         task: str
@@ -89,6 +90,7 @@ class MetaWorld(Simulated, Buildable):
         distractors: tuple[str, ...] = ()
         standing: int = 2
         variants: tuple[str, ...] = ()
+        embodiment: str = OWN
 
     suite, robot, tasks = "metaworld", "sawyer", tuple(INSTRUCTIONS)
     disturbed, disturbance = (0, 1, 2), 1.0
@@ -113,9 +115,17 @@ class MetaWorld(Simulated, Buildable):
 
     def _world_of(self, variant: str) -> World:
         if variant not in self._worlds:
-            edit = reshaping(self.task, variant) if variant else partial(_furnish, self._beside) if self._beside else None
-            self._worlds[variant] = World(self.task, edit, self.config.goal_visible)
+            self._worlds[variant] = World(self.task, self._edits(variant), self.config.goal_visible)
         return self._worlds[variant]
+
+    def _edits(self, variant: str) -> tuple[Edit, ...]:
+        """What is changed in Meta-World's own scene before it is compiled."""
+        edits: list[Edit] = [lambda spec, task=task: attach(spec, task) for task in self._beside]
+        if variant:
+            edits.append(reshaping(self.task, variant))
+        if self.config.embodiment != OWN:
+            edits.append(lambda spec: embody(spec, self.config.embodiment))
+        return tuple(edits)
 
     def _enter(self, seed: int) -> None:
         """Go to the world in which the episode of `seed` takes place; each is compiled once, when it is first needed."""
@@ -222,17 +232,13 @@ class MetaWorld(Simulated, Buildable):
             "state": list(_STATE.names), "action": f"{_ACTION.reference} {_ACTION.frame} {' '.join(_ACTION.names)}",
             "versions": {name: version(name) for name in ("metaworld", "mujoco")},
             **({} if config.condition in LOOKS else {"shift": _shift(config)}),  # without it, results keep their fingerprint
+            **({} if config.embodiment == OWN else {"embodiment": f"{config.embodiment}-{EMBODIMENT_VERSION}"}),
         }
 
     def close(self) -> None:
         self._put_away()
         for world in self._worlds.values():
             world.raw.close()
-
-
-def _furnish(tasks: Sequence[str], spec: Any) -> None:
-    for task in tasks:
-        attach(spec, task)
 
 
 def _shift(config: MetaWorld.Config) -> dict[str, Any]:
@@ -244,6 +250,7 @@ def _shift(config: MetaWorld.Config) -> dict[str, Any]:
 
 def _check(config: MetaWorld.Config) -> None:
     task_name(config.task)
+    require_embodiment(config.embodiment)
     for index, camera in enumerate(config.cameras):
         if camera not in CAMERAS:
             raise ConfigError("no such camera", where=f"env.cameras[{index}]", found=camera, next_step=nearest(camera, CAMERAS))

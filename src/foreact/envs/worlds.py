@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from foreact.envs.snapshots import capture
@@ -17,8 +17,8 @@ _GOAL_GROUP = 5
 class World:
     """Meta-World's environment of one task on one compiled scene, and the instant at which it was made."""
 
-    def __init__(self, task: str, edit: Edit | None, goal_visible: bool) -> None:
-        self.raw = _raw_environment(task, edit)
+    def __init__(self, task: str, edits: Sequence[Edit], goal_visible: bool) -> None:
+        self.raw = _raw_environment(task, edits)
         if not goal_visible:
             for site in range(self.raw.model.nsite):
                 if "goal" in self.raw.model.site(site).name:
@@ -26,7 +26,7 @@ class World:
         self.pristine = capture(self.raw)
 
 
-def _raw_environment(task: str, edit: Edit | None = None) -> Any:
+def _raw_environment(task: str, edits: Sequence[Edit]) -> Any:
     """Meta-World's class for `task`, seedable, with the goal in its observation for the experts.
 
     Its classes look bodies, joints and sites up by name and write positions by size, so an edit may add what has no joint and
@@ -35,7 +35,7 @@ def _raw_environment(task: str, edit: Edit | None = None) -> Any:
     from metaworld.env_dict import ENV_CLS_MAP  # imports mujoco, which reads MUJOCO_GL once
 
     kind = ENV_CLS_MAP[f"{task}-v3"]
-    raw = (kind if edit is None else type(kind.__name__, (kind,), {"_initialize_simulation": _compiling(edit)}))()
+    raw = (type(kind.__name__, (kind,), {"_initialize_simulation": _compiling(edits)}) if edits else kind)()
     raw._freeze_rand_vec, raw.seeded_rand_vec, raw._set_task_called = False, True, True
     # The observation space caches its goal bounds; left in place it clips every goal to zero.
     raw.__dict__.pop("sawyer_observation_space", None)
@@ -43,12 +43,13 @@ def _raw_environment(task: str, edit: Edit | None = None) -> Any:
     return raw
 
 
-def _compiling(edit: Edit) -> Callable[[Any], tuple[Any, Any]]:
+def _compiling(edits: Sequence[Edit]) -> Callable[[Any], tuple[Any, Any]]:
     def compiled(self: Any) -> tuple[Any, Any]:
         import mujoco
 
         spec = mujoco.MjSpec.from_file(self.fullpath)
-        edit(spec)
+        for edit in edits:
+            edit(spec)
         model = spec.compile()
         return model, mujoco.MjData(model)
 

@@ -7,7 +7,7 @@ same dataset whatever the number of workers, wherever they run, and however ofte
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from foreact.data.lerobot.writer import DatasetWriter
 from foreact.envs.annotations import Annotations
 from foreact.envs.backends import backend_name
 from foreact.envs.base import TRAINING_SEEDS, Condition
+from foreact.envs.embodiments import OWN, require_embodiment
 from foreact.envs.episodes import Episode, Expert, demonstrate
 from foreact.envs.simulated import Simulated
 from foreact.envs.suites import SUITES, suite_of
@@ -41,6 +42,8 @@ class CollectConfig:
     """What to collect; the tasks' names tell the suite, one at a time. episodes: per task and condition. condition: "both" for Clean and
     Random in one dataset, told apart by the column "condition". first_seed: must lie, with all that are tried, in the training seeds.
 
+    embodiment: another look of the robot, as the suite names it; such a dataset says that its actions are not to be imitated, and is
+        video beside another's demonstrations.
     keep_failures: also keep episodes in which the expert failed; then the first `episodes` seeds are taken as they are.
     """
 
@@ -54,6 +57,7 @@ class CollectConfig:
     expert: Expert = field(default_factory=Expert)
     annotations: Annotations = field(default_factory=Annotations)
     keep_failures: bool = False
+    embodiment: str = OWN
     codec: VideoCodec = field(default_factory=VideoCodec)
 
     @property
@@ -74,7 +78,13 @@ class CollectConfig:
 
     def environment(self, task: str, condition: Condition) -> Config:
         """The environment in which `task` is demonstrated."""
-        return self.suite.Config(task=task, cameras=self.cameras, size=self.size, condition=condition, horizon=self.horizon)
+        looks = {} if self.embodiment == OWN else {"embodiment": self.embodiment}
+        return self.suite.Config(task=task, cameras=self.cameras, size=self.size, condition=condition, horizon=self.horizon, **looks)
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """As JSON data, which names no embodiment where it is the robot's own."""
+        return {name: value for name, value in encode(self).items() if name != "embodiment" or value != OWN}
 
     def features(self) -> dict[str, Feature]:
         """The columns of the dataset beside the automatic ones."""
@@ -117,11 +127,12 @@ def collect(config: CollectConfig, out_path: Path | str, *, workers: int = 2, on
     backend_name()  # no renderer: say so before any worker starts
     out, note = Path(out_path), Path(out_path).parent / f".{Path(out_path).name}.collecting.json"
     observation, action = suite.describe(config.environment(*config.groups[0]))
-    key = config_hash(config)
+    key = config_hash(config.said)
     if note.exists() and not restart and read_json(note).get("config") != key:
         raise DatasetError("an unfinished collection with another configuration lies here", where=str(note),
                            next_step="restart it, which throws its episodes away, or choose another folder")
-    provenance = {"collect": encode(config), "environments": [suite.rules(config.environment(*g)) for g in config.groups]}
+    provenance = {"collect": config.said, "environments": [suite.rules(config.environment(*g)) for g in config.groups],
+                  **({} if config.embodiment == OWN else {"imitate": False})}
     writer = DatasetWriter(out, fps=observation.rate_hz, features=config.features(), robot_type=suite.robot, codec=config.codec,
                            specs=Specs(observation=observation, action=action, provenance=provenance),
                            resume=note.exists() and not restart)
@@ -184,6 +195,10 @@ def _index(config: CollectConfig, job: Job) -> int:
 def _check(config: CollectConfig, workers: int) -> None:
     if not config.tasks or len(set(config.tasks)) != len(config.tasks):
         raise ConfigError("tasks must be named, each once", where="collect.tasks", found=config.tasks)
+    if config.embodiment != OWN:
+        require_embodiment(config.embodiment, where="collect.embodiment")
+        if "embodiment" not in {entry.name for entry in fields(config.suite.Config)}:
+            raise ConfigError("this suite has no other embodiment", where="collect.embodiment", found=config.embodiment, accepted=OWN)
     if config.episodes < 1 or workers < 1:
         raise ConfigError("must be at least 1", where="collect.episodes" if config.episodes < 1 else "workers",
                           found=min(config.episodes, workers))

@@ -13,7 +13,7 @@ import torch
 from foreact.contract.axes import Substrate
 from foreact.contract.config import config_hash
 from foreact.contract.context import Scene, Window
-from foreact.contract.errors import ConfigError
+from foreact.contract.errors import ConfigError, DatasetError
 from foreact.contract.normalisation import FeatureStatistics
 from foreact.contract.progress import say
 from foreact.contract.specs import ActionSpec, ObservationSpec
@@ -29,14 +29,17 @@ from foreact.training.checkpoint import find, load_run
 from foreact.training.randomness import derived_seed
 from foreact.training.run import Run, Stage
 
-__all__ = ["Material", "held_out_windows", "normalise", "open_material", "prepare", "stage_windows", "take_substrate", "windows"]
+__all__ = ["Material", "among", "held_out_windows", "normalise", "open_material", "prepare", "stage_windows", "take_substrate", "windows"]
 
 _FRAMES, _VALIDATION, _ACTION_FREE = 0xF2A3, 0x7A11, 0xF2EE
 
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """A dataset as one run sees it: its specs after choosing and resizing cameras, its frames, its split."""
+    """A dataset as one run sees it: its specs after choosing and resizing cameras, its frames, its split.
+
+    video: whether it is only watched: its actions, if it has any, are never read.
+    """
 
     dataset: Dataset
     observation: ObservationSpec
@@ -45,6 +48,7 @@ class Material:
     train: tuple[int, ...]
     held_out: tuple[int, ...]
     cache: Cache
+    video: bool = False
 
     @property
     def train_rows(self) -> np.ndarray:
@@ -55,6 +59,9 @@ class Material:
 def open_material(run: Run, dataset: Dataset, *, stated: StatedConventions | None, cache: Cache | None) -> Material:
     """Choose cameras, resize, split; raises `SpecError` or `DatasetError` where the dataset is not what the run needs."""
     specs, cache = dataset.specs_or_stated(stated), cache or Cache()
+    if specs.provenance.get("imitate") is False:
+        raise DatasetError("the actions of this dataset are not to be imitated", where=str(dataset.root), found="another embodiment",
+                           accepted="demonstrations of the robot itself", next_step=f"give it as video: --video {dataset.root}")
     names, size = run.windows.cameras or specs.observation.camera_names, run.windows.image_size
     cameras = tuple(specs.observation.camera(name) for name in names)
     if size is not None:
@@ -107,7 +114,7 @@ def _acted(run: Run, material: Material) -> np.ndarray:
     if stages and not len(rows):
         raise ConfigError("a stage learns actions, and all are hidden", where="windows.action_free", found=run.windows.action_free,
                           accepted="a share below 1")
-    return rows[np.unique(np.concatenate([_among(material.dataset, rows, stage) for stage in stages]))] if stages else rows
+    return rows[np.unique(np.concatenate([among(material.dataset, rows, stage) for stage in stages]))] if stages else rows
 
 
 def _scenes(model: WorldActionModel, run: Run, material: Material, substrate: Substrate, rows: np.ndarray, size: int) -> Iterator[Scene]:
@@ -167,6 +174,7 @@ def windows(model: WorldActionModel, run: Run, material: Material, episodes: Seq
     stored = _stores(model, run, material) if run.windows.encode_once else {}
     needs = () if stored else run.model.needs(material.observation)
     return Windows(material.dataset, offsets, cameras=material.observation.camera_names, episodes=episodes, encoded=stored,
+                   action_key=None if material.video else "action", action_size=material.action.size,
                    frames=None if stored else material.frames, images=not stored,
                    fold=1 if stored else run.model.fold, annotations=_annotations(run, material, needs),
                    action_free=_action_free(run, material), discount=run.windows.discount)
@@ -222,11 +230,11 @@ def _digest(substrate: Substrate) -> str:
 
 def stage_windows(source: Windows, run: Run) -> dict[str, np.ndarray]:
     """By stage name: the windows of those stages that are limited to some episodes."""
-    found = {stage.name: _among(source.dataset, source.rows, stage) for stage in run.training.stages}
+    found = {stage.name: among(source.dataset, source.rows, stage) for stage in run.training.stages}
     return {name: rows for name, rows in found.items() if len(rows) < len(source)}
 
 
-def _among(dataset: Dataset, rows: np.ndarray, stage: Stage) -> np.ndarray:
+def among(dataset: Dataset, rows: np.ndarray, stage: Stage) -> np.ndarray:
     """Places in `rows` that the stage learns from."""
     kept = np.ones(len(rows), dtype=bool)
     for name, value in stage.only.items():
@@ -244,6 +252,6 @@ def _among(dataset: Dataset, rows: np.ndarray, stage: Stage) -> np.ndarray:
 def held_out_windows(source: Windows, run: Run) -> list[Window]:
     """The batches that validation measures on: the same ones throughout, spread over those held-out episodes that the last stage is for."""
     size, generator = run.training.batch_size, np.random.default_rng(derived_seed(run.training.seed, _VALIDATION))
-    among = _among(source.dataset, source.rows, run.training.stages[-1])
-    chosen = among[generator.permutation(len(among))[: size * run.training.validation.batches]]
+    rows = among(source.dataset, source.rows, run.training.stages[-1])
+    chosen = rows[generator.permutation(len(rows))[: size * run.training.validation.batches]]
     return [source.batch(np.sort(part)) for part in np.split(chosen, range(size, len(chosen), size)) if len(part)]

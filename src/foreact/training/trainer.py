@@ -23,10 +23,11 @@ from foreact.training.fit import TrainResult, fit, open_folder
 from foreact.training.learner import copy_weights
 from foreact.training.loop import Place
 from foreact.training.parallel import Team, team, use_threads
-from foreact.training.prepare import Material, held_out_windows, normalise, open_material, prepare, stage_windows, windows
+from foreact.training.prepare import Material, held_out_windows, normalise, open_material, prepare, windows
 from foreact.training.randomness import derived_seed, preserved
 from foreact.training.run import Run
 from foreact.training.specs import specs_of, specs_text
+from foreact.training.video import together, watch
 
 __all__ = ["TrainResult", "choose_device", "train"]
 
@@ -43,14 +44,15 @@ def choose_device(name: str | None = None) -> torch.device:
 
 
 def train(run: Run, *, dataset: Dataset | Path | str, out: Path | str, resume: bool = False, substrate_of: Path | str | None = None,
-          start_from: Path | str | None = None, stated: StatedConventions | None = None, cache: Cache | None = None,
-          device: str | None = None, loggers: Sequence[str] = ()) -> TrainResult:
+          start_from: Path | str | None = None, videos: Sequence[Dataset | Path | str] = (), stated: StatedConventions | None = None,
+          cache: Cache | None = None, device: str | None = None, loggers: Sequence[str] = ()) -> TrainResult:
     """Train `run` on a LeRobot dataset into the folder `out`; with torchrun, on several processes.
 
     resume: go on from the newest complete checkpoint in `out` (or begin, where there is none).
     substrate_of: a run folder whose fitted substrate is taken over instead of fitting one.
     start_from: a run or checkpoint folder of the same model, from whose averaged weights, normalisation and substrate this run begins
         its own steps, as in fine-tuning. Where that was another robot, normalisation is fitted anew; see `model.action_space`.
+    videos: datasets that are only watched, beside `dataset`; see `video.py`.
     stated: the conventions of a dataset that does not carry our specs. loggers: see `logging`.
 
     Raises `ConfigError`, `DatasetError`, `SpecError`, `TrainingError`, `StorageError`, and `Interrupted` after Ctrl-C.
@@ -63,13 +65,16 @@ def train(run: Run, *, dataset: Dataset | Path | str, out: Path | str, resume: b
     with preserved(), team(place) as us:
         use_threads(run.training.threads, us.size)
         start = open_folder(folder, encode(run), resume=resume, team=us)
-        _refuse_other_data(start, data)
         material = open_material(run, data, stated=stated, cache=cache)
+        watched = [watch(run, material, video) for video in videos]
+        every = [data, *(each.dataset for each in watched)]
+        _refuse_other_data(start, every)
         torch.manual_seed(derived_seed(run.training.seed, _INITIAL))
         model = run.model.build(material.observation, material.action).to(place)
         measured = _ready(model, run, material, start, us, *(None if path is None else Path(path) for path in (substrate_of, start_from)))
         counts = _parameters(model)
-        source, data_name = windows(model, run, material, material.train), f"{data.root.name} (`{data.fingerprint}`)"
+        source, chosen = together(model, run, material, watched)
+        data_name = ", beside it as video ".join(f"{each.root.name} (`{each.fingerprint}`)" for each in every)
 
         def texts(now: Place) -> dict[str, str]:
             return {"specs.json": specs_text(material.observation, material.action),
@@ -77,22 +82,27 @@ def train(run: Run, *, dataset: Dataset | Path | str, out: Path | str, resume: b
 
         held_out = held_out_windows(windows(model, run, material, material.held_out), run) if material.held_out else []
         return fit(model, run.training, source, held_out=held_out, folder=folder, config=encode(run), start=start, texts=texts,
-                   chosen=stage_windows(source, run),
-                   notes={"dataset": _identity(data), "substrate": dict(measured)}, device=place, team=us, loggers=loggers)
+                   chosen=chosen, notes={"dataset": _identity(data), "substrate": dict(measured), **_beside(every[1:])},
+                   device=place, team=us, loggers=loggers)
 
 
 def _identity(data: Dataset) -> dict[str, object]:
     return {"path": str(data.root), "fingerprint": data.fingerprint, "episodes": len(data.episodes), "frames": data.frames_total}
 
 
-def _refuse_other_data(start: Checkpoint | None, data: Dataset) -> None:
+def _beside(videos: Sequence[Dataset]) -> dict[str, object]:
+    return {"videos": [_identity(each) for each in videos]} if videos else {}
+
+
+def _refuse_other_data(start: Checkpoint | None, every: Sequence[Dataset]) -> None:
     if start is None:
         return
-    before, now = start.progress()["dataset"], _identity(data)
-    if before["fingerprint"] != now["fingerprint"]:
-        raise ConfigError("the run was started on other data", where="resume", found=f"{now['path']} with {now['frames']} frames",
-                          accepted=f"{before['path']} with {before['frames']} frames, unchanged",
-                          next_step="resume with the dataset as it was, or start a new run in another folder")
+    begun = start.progress()
+    before, now = [begun["dataset"], *begun.get("videos", ())], [_identity(each) for each in every]
+    if [each["fingerprint"] for each in before] != [each["fingerprint"] for each in now]:
+        found, accepted = (", ".join(f"{each['path']} with {each['frames']} frames" for each in them) for them in (now, before))
+        raise ConfigError("the run was started on other data", where="resume", found=found, accepted=f"{accepted}, unchanged",
+                          next_step="resume with the datasets as they were, or start a new run in another folder")
 
 
 def _ready(model: WorldActionModel, run: Run, material: Material, start: Checkpoint | None, us: Team,
