@@ -85,6 +85,11 @@ def dual_arm(name: str, joints: int) -> Embodiment:
     return Embodiment(name=name, action=table, state=table)
 
 
+_FINGERS = ("pinky", "ring", "middle", "index", "thumb")
+_GR1 = {f"{side}_joint_{i + 1}": f"{side}.joint.{i + 1}" for side in ("left", "right") for i in range(7)}
+_GR1 |= {f"{side}_{finger}": f"{side}.gripper.{i + 1}" for side in ("left", "right") for i, finger in enumerate(_FINGERS)}
+_GR1 |= {"right_thumb_turn": "reserve.45", "left_thumb_turn": "reserve.95",
+         **{f"waist_{axis}": f"reserve.{103 + i}" for i, axis in enumerate(("yaw", "pitch", "roll"))}}
 _SINGLE = {f"joint_{i + 1}": f"right.joint.{i + 1}" for i in range(7)} | {"gripper": "right.gripper.1"}
 
 EMBODIMENTS: Mapping[str, Embodiment] = {robot.name: robot for robot in (
@@ -94,11 +99,13 @@ EMBODIMENTS: Mapping[str, Embodiment] = {robot.name: robot for robot in (
     Embodiment(name="sawyer-hand",
                action={axis: f"right.position.{axis}" for axis in "xyz"} | {"gripper": "right.gripper.1"},
                state={f"hand_{axis}": f"right.position.{axis}" for axis in "xyz"} | {"gripper_opening": "right.gripper.1"}),
+    Embodiment(name="gr1-arms-waist", action=_GR1, state=_GR1),
 )}
 """Robots that are declared here.
 
 dual-arm-7: MV-WAM's appendix C, [dTheta_R (7), g_R, dTheta_L (7), g_L], TienKung. dual-arm-6: ALOHA and AgileX, whose arms have no
 seventh joint: its slot stays empty and is masked out. single-arm-7: Franka and the like. sawyer-hand: Meta-World's 4 numbers.
+gr1-arms-waist: RoboCasa's humanoid; a hand's sixth finger joint and the waist stand in the reserve.
 """
 
 APPENDIX_C: tuple[str, ...] = tuple(f"{side}_{entry}" for side in ("right", "left")

@@ -8,11 +8,12 @@ from foreact.contract.errors import ConfigError, nearest
 from foreact.envs.aloha import Aloha
 from foreact.envs.base import Suite
 from foreact.envs.metaworld import MetaWorld
+from foreact.envs.robocasa import RoboCasa
 from foreact.envs.robotwin import RoboTwin
 
 __all__ = ["SUITES", "suite_of"]
 
-SUITES: dict[str, type[Suite]] = {suite.suite: suite for suite in (MetaWorld, Aloha, RoboTwin)}
+SUITES: dict[str, type[Suite]] = {suite.suite: suite for suite in (MetaWorld, Aloha, RoboTwin, RoboCasa)}
 
 
 def suite_of(tasks: Sequence[str]) -> tuple[type[Suite], tuple[str, ...]]:
