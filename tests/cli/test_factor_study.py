@@ -138,6 +138,19 @@ def test_few_shots_go_on_from_the_reference_on_tasks_that_it_has_not_seen(tmp_pa
     assert all(task in words["evaluating zero-shot, seed 1"] for task in grid.held_out)
 
 
+def test_arms_that_watch_another_arm_take_the_video_that_is_collected_once(tmp_path):
+    study, grid = agra_studies.VIDEO, Grid(training_seeds=2)
+    place = Place(agra_studies.FAMILY, grid, tmp_path, tmp_path)  # its demonstrations are there
+    (collected,) = factor_run._collections(place, (study,), ())
+    assert "embodiment=tubes" in collected.words and str(place.video) in collected.words
+    assert not list(factor_run._collections(place, (agra_studies.TEACHER,), ()))
+    jobs = {job.name: job.words for track in tracks(place, (study,)) for job in track}
+    for arm in study.arms:
+        words = jobs[f"training {arm.name}, seed 0"]
+        assert (words[-2:] == ["--video", str(place.video)]) == arm.video
+    assert len({arm.folder for arm in study.arms}) == 4
+
+
 def test_a_task_cannot_be_both_seen_and_held_out():
     with pytest.raises(ConfigError, match="held out"):
         Grid(held_out=("window-open",))

@@ -21,6 +21,8 @@ __all__ = ["Place", "run", "tracks"]
 
 _UNSEEN, _UNSEEN_FROM = 10, 100_000
 """Episodes per task that measures look into, and their first seed: far behind those that are learnt from."""
+_VIDEO_FROM = 200_000
+"""The first seed of what is only watched."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class Place:
         """Demonstrations that measures look into."""
         return self.out / "unseen"
 
+    @property
+    def video(self) -> Path:
+        """What some arms watch beside the demonstrations."""
+        return self.out / "video"
+
 
 def _collections(place: Place, studies: Sequence[FactorStudy], shots: Sequence[int]) -> Iterator[Job]:
     """Few-shot demonstrations are plain. What is looked into by measures is of seeds that no training saw."""
@@ -54,6 +61,11 @@ def _collections(place: Place, studies: Sequence[FactorStudy], shots: Sequence[i
         words = ["collect", "--tasks", *grid.tasks, "--out", str(place.unseen), f"episodes={_UNSEEN}", f"first_seed={_UNSEEN_FROM}",
                  "annotations.segmentation=true"]
         yield Job("collecting what is looked into", words, place.unseen, out / "logs" / "collect-unseen.log")
+    if any(arm.video for study in studies for arm in study.arms):
+        words = ["collect", "--tasks", *grid.tasks, "--out", str(place.video), f"episodes={grid.demonstrations}",
+                 f"first_seed={_VIDEO_FROM}", *place.family.video,
+                 *(f"annotations.{name}=true" for name in sorted({name for study in studies for name in study.needs}))]
+        yield Job("collecting video", words, place.video, out / "logs" / "collect-video.log")
     for count in (count for count in shots if count):
         folder = out / f"demonstrations-{count}"
         yield Job(f"collecting {count}", ["collect", "--tasks", *grid.held_out, "--out", str(folder), f"episodes={count}"], folder,
@@ -69,7 +81,7 @@ def _training(place: Place, arm: Arm, seed: int, equal: str = "steps") -> Job:
         else ["--substrate-of", str(place.first)]
     words = ["train", place.family.recipe, "--size", grid.size, "--data", str(demos), "--out", str(folder), "--resume",
              *_budget(place, "steps" if arm.folder == REFERENCE.folder else equal), "training.threads=1", f"training.seed={seed}",
-             *grid.settings, *arm.train, *begun]
+             *grid.settings, *arm.train, *begun, *(["--video", str(place.video)] if arm.video else [])]
     return Job(f"training {arm.name}, seed {seed}", words, folder / "trained", out / "logs" / f"{arm.folder}-{seed}-train.log")
 
 

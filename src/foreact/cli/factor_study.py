@@ -28,7 +28,7 @@ class Arm:
     """train: words for training; evaluate: words for running. paper: the source's success by condition, as shares.
 
     spans: fields of the protocol in which it differs from the reference on purpose. shots: run on tasks that the reference has not
-    seen, after fine-tuning it on so many demonstrations of each (0 for none).
+    seen, after fine-tuning it on so many demonstrations of each (0 for none). video: whether it also watches the family's video.
     """
 
     name: str
@@ -37,13 +37,15 @@ class Arm:
     paper: Mapping[str, float] = field(default_factory=dict)
     spans: tuple[str, ...] = ()
     shots: int | None = None
+    video: bool = False
 
     @property
     def folder(self) -> str:
         """Where its training lies: arms that train alike share one."""
         if self.shots:
             return f"shots-{self.shots}"
-        return "reference" if not self.train else hashlib.sha256(json.dumps(self.train).encode()).hexdigest()[:8]
+        words = (*self.train, "--video") if self.video else self.train
+        return "reference" if not words else hashlib.sha256(json.dumps(words).encode()).hexdigest()[:8]
 
     @property
     def evaluation(self) -> str:
@@ -142,6 +144,7 @@ class Family:
 
     grid: how large they are where nothing is said. collect: words for the demonstrations, where none are given. demonstrations, source:
     half-sentences of the pages, on what is learnt from and on where the source's figures come from. evaluate: words for every run.
+    video: words for the video that some arms watch beside the demonstrations, which is of as many other episodes.
     """
 
     name: str
@@ -152,6 +155,7 @@ class Family:
     demonstrations: str
     source: str
     evaluate: tuple[str, ...] = ()
+    video: tuple[str, ...] = ()
 
 
 def select(grid: Grid, studies: Sequence[FactorStudy]) -> tuple[FactorStudy, ...]:
