@@ -53,13 +53,15 @@ class Place:
 def _collections(place: Place, studies: Sequence[FactorStudy], shots: Sequence[int]) -> Iterator[Job]:
     """Few-shot demonstrations are plain. What is looked into by measures is of seeds that no training saw."""
     grid, out = place.grid, place.out
+    needed = {name for study in studies for name in study.needs} | ({"segmentation"} if any(study.measures for study in studies) else set())
+    needs = [f"annotations.{name}=true" for name in sorted(needed)]
     if not place.demos.exists():
         words = ["collect", "--tasks", *grid.tasks, "--out", str(place.demos), f"episodes={grid.demonstrations}", *place.family.collect,
-                 *(f"annotations.{name}=true" for name in sorted({name for study in studies for name in study.needs}))]
+                 *needs]
         yield Job("collecting", words, place.demos, out / "logs" / "collect.log")
     if any(study.measures for study in studies):
         words = ["collect", "--tasks", *grid.tasks, "--out", str(place.unseen), f"episodes={_UNSEEN}", f"first_seed={_UNSEEN_FROM}",
-                 "annotations.segmentation=true"]
+                 *needs]
         yield Job("collecting what is looked into", words, place.unseen, out / "logs" / "collect-unseen.log")
     if any(arm.video for study in studies for arm in study.arms):
         words = ["collect", "--tasks", *grid.tasks, "--out", str(place.video), f"episodes={grid.demonstrations}",

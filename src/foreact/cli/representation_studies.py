@@ -3,7 +3,7 @@
 Representation: the arms of GeoSem-WAM that act on the present alone and differ in what is predicted beside the action in training,
 at equal training compute: every arm gets the floating-point operations that the reference took, so that a costlier objective gets fewer
 steps, in a model two thirds as wide as the recipe's. The operations of teachers and substrates, which run once per frame and are stored,
-are not counted. Each arm is also trained on a quarter of the demonstrations, with the same compute.
+are not counted. Three of them are also trained on a quarter of the demonstrations, with the same compute.
 
 Imagination: the same weights of UWM, whose streams have noise levels of their own, so that a future that is imagined, unknown or given
 is one that training has shown it. The true future is the scripted expert's from the same instant.
