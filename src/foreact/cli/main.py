@@ -32,7 +32,7 @@ COMMANDS = {
     "report": "write the HTML report of a run",
     "recipes": "list recipes, or show one with its resolved config and parameter count",
     "verify": "derive from a running model what it is, and check what it claims",
-    "diagnose": "look into data, features and results for one question: manifold, intervention, attention, features",
+    "diagnose": "look into data, features and results for one question: manifold, attention, features, consistency, ...",
     "study": "a declared comparison that runs resumably and ends in one table",
     "census": "every system of the survey's census, and whether it works here",
     "cite": "the BibTeX of a recipe and of its parts",
@@ -43,6 +43,7 @@ DIAGNOSES = {
     "intervention": "where in the picture do the hidden states matter to the action, and is it where hand meets object?",
     "attention": "where in the picture does the action look, by layer, head and step, and is it where hand meets object?",
     "features": "what do the hidden states know of object, scene and action, layer by layer and beside a teacher?",
+    "consistency": "did what was imagined come true, and does that tell success from failure?",
 }
 """What `foreact diagnose` knows; each lives in a module `diagnose_NAME`."""
 _HELP = """commands

@@ -1,0 +1,161 @@
+"""`foreact diagnose consistency`: whether what a model imagined came true, and whether that tells success from failure."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foreact.cli.parsing import Parser
+from foreact.cli.result import Result
+from foreact.contract.errors import ConfigError, DatasetError
+
+if TYPE_CHECKING:
+    from foreact.diagnostics.consistency import Scored
+    from foreact.evaluation.rollout import EpisodeRecord
+
+__all__ = ["KEYS", "SETTINGS", "TEXT", "ConsistencySettings", "add_options", "main"]
+
+TEXT = """Reads evaluations that recorded how far imagined frames are from those that came (foreact eval RUN consistency=latent) and asks
+whether episodes that succeed are those in which the future came out as imagined (action-state consistency).
+
+  d        Cohen's d of successes against failures, in z-scores of log C within each task
+  AUC      of telling success from failure by that score alone, on seeds that the regression has not seen; 0.5 is chance
+  skill    what imagining explains of what changed: 0 for a future in which nothing moves, below zero for a worse one
+  collapse rank correlation of log C with how much changed; below zero, what stands still looks consistent
+
+The scale tau drops out of all of them. Where plans have a value, d and AUC of the value stand beside.
+
+examples
+  foreact eval runs/cosmos-policy-tiny --name watched consistency=latent seeds_per_task=50
+  foreact diagnose consistency runs/cosmos-policy-tiny/evaluations/watched
+  foreact diagnose consistency runs/a/evaluations/watched runs/b/evaluations/watched --out runs/consistency.html
+
+settings
+  tau=1.0   offset=null (frames so many steps ahead only)   seed=0   resamples=500"""
+SETTINGS = True
+KEYS = ("tau", "offset", "seed", "resamples")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsistencySettings:
+    """See the words of the command."""
+
+    tau: float = 1.0
+    offset: int | None = None
+    seed: int = 0
+    resamples: int = 500
+
+    def __post_init__(self) -> None:
+        if self.tau <= 0 or self.resamples < 1:
+            raise ConfigError("a scale is positive", where="tau", found=f"tau = {self.tau}, resamples = {self.resamples}")
+
+
+def add_options(parser: Parser) -> None:
+    parser.add_argument("evaluations", type=Path, nargs="+", metavar="EVALUATION", help="folders of finished evaluations")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="also write an HTML page with the pictures")
+
+
+def main(options: argparse.Namespace, settings: list[str]) -> Result:
+    from foreact.contract.config import apply_overrides, encode
+    from foreact.diagnostics.consistency import PAPER, scored
+    from foreact.evaluation.result import Result as Evaluation
+
+    config = apply_overrides(ConsistencySettings(), settings)
+    found, drawn = [], []
+    for folder in options.evaluations:
+        records = Evaluation.load(folder).episodes
+        try:
+            scores = scored(records, tau=config.tau, offset=config.offset)
+        except DatasetError as error:
+            raise DatasetError(error.what, where=str(folder), found=error.found, accepted=error.accepted,
+                               next_step=error.next_step) from error
+        found.append({"name": _name(folder), "distance": json.loads((folder / "evaluation.json").read_text())["consistency"],
+                      **_figures(scores, records, config)})
+        drawn.append(scores)
+    data = {"settings": encode(config), "evaluations": found, "paper": PAPER}
+    text = "\n".join(_text(one) for one in found)
+    if options.out is not None:
+        from foreact.reporting.consistency import write_consistency_page
+
+        pictures = [{"z": s.z, "success": s.success, "frames": s.frames} for s in drawn]
+        write_consistency_page(data, pictures, options.out, written=date.today().isoformat())
+        data["page"] = str(options.out)
+        text += f"\npage: {options.out}"
+    return Result(data=_plain(data), text=text)
+
+
+def _name(folder: Path) -> str:
+    """An evaluation by its run and its own name."""
+    return f"{folder.parent.parent.name}/{folder.name}" if folder.parent.name == "evaluations" else folder.name
+
+
+def _figures(scores: Scored, records: tuple[EpisodeRecord, ...], config: ConsistencySettings) -> dict[str, Any]:
+    from foreact.diagnostics.consistency import collapse, interval, separation
+
+    spread = {"seed": config.seed, "resamples": config.resamples}
+    tasks = {task: {**separation(scores.of(task), **spread), **_means(scores.of(task))} for task in scores.tasks}
+    aligned = scores.aligned
+    return {"on_plan": scores.on_plan, "frames": int(sum(len(one) for one in scores.frames)), "all": separation(scores, **spread),
+            "aligned": {"tasks": list(aligned), **(separation(scores.of(*aligned), **spread) if aligned else {})}, "tasks": tasks,
+            "skill": scores.skill, "skill_interval": interval(scores, lambda one: one.skill, **spread),
+            "collapse": collapse(scores), "collapse_interval": interval(scores, collapse, seed=config.seed,
+                                                                        resamples=min(config.resamples, 100)),
+            "value": _value(records, spread)}
+
+
+def _means(scores: Scored) -> dict[str, float]:
+    """Mean C of successes and of failures, NaN where there are none."""
+    import numpy as np
+
+    c = np.exp(scores.log_c)
+    return {name: float(c[kept].mean()) if kept.any() else float("nan")
+            for name, kept in (("c_success", scores.success), ("c_failure", ~scores.success))}
+
+
+def _value(records: tuple[EpisodeRecord, ...], spread: dict[str, int]) -> dict[str, Any] | None:
+    """The same of the mean value of an episode's plans, where every plan has one: as a score, it is read as a distance below zero."""
+    from types import SimpleNamespace
+
+    from foreact.diagnostics.consistency import scored, separation
+
+    if not all(record.values for record in records):
+        return None
+    read = [SimpleNamespace(task=r.task, seed=r.seed, success=r.success, consistency=[
+        SimpleNamespace(offset=0, distance=-value, change=0.0, on_plan=True) for value in r.values]) for r in records]
+    return separation(scored(read), **spread)
+
+
+def _plain(value: Any) -> Any:
+    """What has no number becomes null, which JSON has."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _text(one: dict[str, Any]) -> str:
+    kept = "the plan kept to until there" if one["on_plan"] else "planned anew before they came"
+    lines = [f"{one['name']}: {one['all']['episodes']} episodes, {one['frames']} imagined frames that came due ({kept}), in "
+             f"{one['distance']} distance"]
+
+    def figure(title: str, of: dict[str, Any], name: str) -> None:
+        value, (low, high) = of[name], of[f"{name}_interval"]
+        lines.append(f"  {title:<44}" + ("not to be told: all episodes ended alike" if not math.isfinite(value) else
+                                         f"{value:+.2f}   95 % {low:+.2f} to {high:+.2f}"))
+
+    figure("d, successes less failures", one["all"], "d")
+    figure("AUC", one["all"], "auc")
+    if one["aligned"]["tasks"] and len(one["aligned"]["tasks"]) < len(one["tasks"]):
+        figure(f"AUC over {len(one['aligned']['tasks'])} aligned of {len(one['tasks'])} tasks", one["aligned"], "auc")
+    if one["value"] is not None:
+        figure("d of the value", one["value"], "d")
+        figure("AUC of the value", one["value"], "auc")
+    figure("skill against a future that stands still", one, "skill")
+    figure("collapse: log C against change", one, "collapse")
+    return "\n".join(lines)
