@@ -118,6 +118,11 @@ def test_it_is_kept_with_the_episode_and_part_of_what_a_folder_holds(tiny, envir
     result = evaluate(tiny, settings, out=tmp_path)
     assert Result.load(tmp_path).episodes == result.episodes
     assert result.episodes[0].consistency
+    told = result.summary()["consistency"]
+    scores = [np.exp(-one.distance) for one in result.episodes[0].consistency]
+    assert told["frames"] == len(scores) and told["mean"] == pytest.approx(np.mean(scores)) == told["not_solved"]
+    assert told["solved"] is None and "consistency" not in Result.summary(replace(result, episodes=(
+        replace(result.episodes[0], consistency=()),)))
     assert evaluate(tiny, replace(settings, consistency="off")).protocol == result.protocol, "it is no other protocol"
     with pytest.raises(ConfigError, match="another policy"):
         evaluate(tiny, replace(settings, consistency="off"), out=tmp_path)

@@ -185,6 +185,11 @@ def _table(result: Evaluation) -> str:
         back = summary["rollbacks"]
         lines.append(f"rolled back in {back['episodes']} of {back['of']} episodes, {back['mean']:.2g} times on average; "
                      f"{100 * back['undone_share']:.0f} % of the steps were undone, and count")
+    if "consistency" in summary:
+        of = summary["consistency"]
+        told = ", ".join(f"{of[name]:.3f} {title}" for name, title in (("solved", "where it succeeded"), ("not_solved", "where it failed"))
+                         if of[name] is not None)
+        lines.append(f"{of['frames']} imagined frames came due, mean consistency {of['mean']:.3f}: {told}")
     alone = summary["latency_ms"]["alone"]
     if alone:
         lines.append(f"one plan for one robot: p50 {alone['p50']:.1f} ms, p95 {alone['p95']:.1f} ms")

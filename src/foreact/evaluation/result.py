@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -80,6 +81,7 @@ class Result:
                 "observation": _percentiles(ms for r in records for ms in r.observe_ms)},
             "peak_memory_mb": max(r.peak_memory_mb for r in records),
             **({"rollbacks": _rollbacks(records)} if "rollback" in self.protocol.fields else {}),
+            **({"consistency": _consistency(records)} if any(r.consistency for r in records) else {}),
             "policy": dict(self.policy), "protocol": dict(self.protocol.fields), "fingerprint": self.protocol.fingerprint,
         }
 
@@ -150,6 +152,16 @@ def _rollbacks(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
             "undone_steps": sum(r.undone for r in records), "undone_share": sum(r.undone for r in records) / sum(r.steps for r in records),
             "solved_with": _rate(touched) if touched else None,
             "solved_without": _rate(rest) if (rest := [r for r in records if not r.rollbacks]) else None}
+
+
+def _consistency(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
+    """Imagined frames that came due, and the mean of C = exp(-d) over them: of all, of solved episodes, and of the others."""
+    def mean(of: Iterable[EpisodeRecord]) -> float | None:
+        scores = [math.exp(-one.distance) for record in of for one in record.consistency]
+        return sum(scores) / len(scores) if scores else None
+
+    return {"frames": sum(len(r.consistency) for r in records), "mean": mean(records), "solved": mean(r for r in records if r.success),
+            "not_solved": mean(r for r in records if not r.success)}
 
 
 def _percentiles(values: Iterable[float]) -> dict[str, Any] | None:
