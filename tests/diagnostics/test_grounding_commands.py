@@ -1,4 +1,4 @@
-"""`foreact diagnose intervention` and `attention` from their words to their pages, on a run and a dataset of the smallest size."""
+"""`foreact diagnose intervention`, `attention` and `grounding` from words to page, on a run and a dataset of the smallest size."""
 
 import json
 
@@ -81,3 +81,36 @@ def test_what_is_not_there_is_named(folder, capsys, words, says):
 def test_a_dataset_without_segmentation_is_refused(folder, capsys):
     assert run(["diagnose", "intervention", str(folder / "run"), "--data", str(folder / "plain"), "frames=2"]) != 0
     assert "segmentation.scene" in capsys.readouterr().err
+
+
+NAMING = ["--instructions", "press the button from above", "slide the window open", "frames=2", "shown=1"]
+
+
+def test_one_model_beside_itself_differs_in_nothing(folder, capsys):
+    page, picture, trained = folder / "naming.html", folder / "naming.png", str(folder / "run")
+    assert run(["diagnose", "grounding", trained, trained, "--names", "before", "after", *NAMING, "--out", str(page), "--picture",
+                str(picture), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["figures"]["before"] == found["figures"]["after"]
+    for kind in ("attention", "sensitivity"):
+        assert {"named", "unnamed", "shuffled", "without_common", "moved"} <= set(found["figures"]["before"][kind])
+        assert {one["value"] for one in found["differences"][kind].values()} == {0.0}
+    assert [scene["seed"] >= 500_000 for scene in found["scenes"]] == [True, True]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "Does it look at what is named?" in page.read_text()
+
+
+def test_frames_of_a_dataset_have_a_mask_for_their_own_instruction(folder, capsys):
+    assert run(["diagnose", "grounding", str(folder / "run"), "--data", str(folder / "seen"), *NAMING, "looked=attention", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (figures,) = found["figures"].values()
+    assert "named" in figures["attention"] and "unnamed" not in figures["attention"]
+    assert found["differences"] == {} and set(found["scenes"][0]) == {"episode", "frame"}
+
+
+@pytest.mark.parametrize(("words", "says"), [
+    (["--names", "one", "two"], "a name of its own"), (["--instructions", "eat the banana", "press the button from above"], "told so"),
+    (["--instructions", "press the button from above"], "two things or more")])
+def test_what_grounding_cannot_stage_is_named(folder, capsys, words, says):
+    assert run(["diagnose", "grounding", str(folder / "run"), *NAMING, *words]) != 0
+    assert says in capsys.readouterr().err

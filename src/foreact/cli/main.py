@@ -42,6 +42,7 @@ DIAGNOSES = {
     "manifold": "is video more curved than action, and does a change of looks separate the action's features?",
     "intervention": "where in the picture do the hidden states matter to the action, and is it where hand meets object?",
     "attention": "where in the picture does the action look, by layer, head and step, and is it where hand meets object?",
+    "grounding": "the same observation under two instructions, for one model or two: does the action follow what is named?",
     "features": "what do the hidden states know of object, scene and action, layer by layer and beside a teacher?",
     "consistency": "did what was imagined come true, and does that tell success from failure?",
 }

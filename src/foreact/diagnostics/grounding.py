@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from foreact.contract.errors import SpecError
 from foreact.envs.semantics import HAND, OBJECT
 
-__all__ = ["Grounding", "grounding", "interaction_mask", "on_grid", "without_common"]
+__all__ = ["Grounding", "grounding", "interaction_mask", "on_grid", "thing_mask", "without_common"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,15 +40,23 @@ class Grounding:
 
 def interaction_mask(classes: UInt8[np.ndarray, "height width"], *, margin: float) -> Bool[np.ndarray, "height width"]:
     """Where hand and object meet; raises `SpecError` where no object is in the picture."""
-    from scipy.ndimage import distance_transform_edt
+    thing = thing_mask(classes, margin=margin)
+    both = _near(classes, HAND, margin) & thing
+    return both if both.any() else thing
 
+
+def thing_mask(classes: UInt8[np.ndarray, "height width"], *, margin: float) -> Bool[np.ndarray, "height width"]:
+    """The object and what is near it, wherever the hand is; raises `SpecError` where no object is in the picture."""
     if not (classes == OBJECT).any():
         raise SpecError("no object is in this picture", where="segmentation", found=sorted(set(classes.ravel().tolist())),
                         accepted=f"class {OBJECT} somewhere", next_step="choose another frame or another camera")
-    near = {c: distance_transform_edt(classes != c) <= margin if (classes == c).any() else np.zeros(classes.shape, bool)
-            for c in (HAND, OBJECT)}
-    both = near[HAND] & near[OBJECT]
-    return both if both.any() else near[OBJECT]
+    return _near(classes, OBJECT, margin)
+
+
+def _near(classes: UInt8[np.ndarray, "height width"], which: int, margin: float) -> Bool[np.ndarray, "height width"]:
+    from scipy.ndimage import distance_transform_edt
+
+    return distance_transform_edt(classes != which) <= margin if (classes == which).any() else np.zeros(classes.shape, bool)
 
 
 def on_grid(mask: Bool[np.ndarray, "height width"], rows: int, columns: int) -> Float[np.ndarray, "rows columns"]:
