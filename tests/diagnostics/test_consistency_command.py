@@ -49,7 +49,12 @@ def test_it_tells_tasks_apart_and_writes_a_page(folder, tmp_path, capsys):
     assert told["tasks"]["open"]["c_success"] > told["tasks"]["open"]["c_failure"]
     page = (tmp_path / "page.html").read_text()
     assert "one/watched" in page and 'src="http' not in page
-    assert run(words) == 0
+    run_folder = folder.parent.parent
+    (folder.parent / "other").mkdir()
+    (folder.parent / "other" / "result.json").write_text("{}")
+    (folder.parent / "other" / "evaluation.json").write_text("{}")  # from before it was recorded
+    assert run([*words[:2], str(run_folder), "resamples=20"]) == 0
+    assert run([*words[:2], str(run_folder.parent), "resamples=20"]) == 1
     said = capsys.readouterr().out
     assert "AUC over 1 aligned of 2 tasks" in said and "collapse" in said
 

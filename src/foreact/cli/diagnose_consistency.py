@@ -32,7 +32,7 @@ The scale tau drops out of all of them. Where plans have a value, d and AUC of t
 
 examples
   foreact eval runs/cosmos-policy-tiny --name watched consistency=latent seeds_per_task=50
-  foreact diagnose consistency runs/cosmos-policy-tiny/evaluations/watched
+  foreact diagnose consistency runs/cosmos-policy-tiny
   foreact diagnose consistency runs/a/evaluations/watched runs/b/evaluations/watched --out runs/consistency.html
 
 settings
@@ -56,7 +56,8 @@ class ConsistencySettings:
 
 
 def add_options(parser: Parser) -> None:
-    parser.add_argument("evaluations", type=Path, nargs="+", metavar="EVALUATION", help="folders of finished evaluations")
+    parser.add_argument("evaluations", type=Path, nargs="+", metavar="EVALUATION",
+                        help="folders of finished evaluations, or of runs for all of theirs that recorded it")
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write an HTML page with the pictures")
 
 
@@ -67,7 +68,7 @@ def main(options: argparse.Namespace, settings: list[str]) -> Result:
 
     config = apply_overrides(ConsistencySettings(), settings)
     found, drawn = [], []
-    for folder in options.evaluations:
+    for folder in [one for path in options.evaluations for one in _watched(path)]:
         records = Evaluation.load(folder).episodes
         try:
             scores = scored(records, tau=config.tau, offset=config.offset)
@@ -87,6 +88,20 @@ def main(options: argparse.Namespace, settings: list[str]) -> Result:
         data["page"] = str(options.out)
         text += f"\npage: {options.out}"
     return Result(data=_plain(data), text=text)
+
+
+def _watched(path: Path) -> list[Path]:
+    """The evaluation, or those of a run that are finished and recorded it."""
+    from foreact.evaluation.result import RESULT
+
+    if not (path / "evaluations").is_dir():
+        return [path]
+    finished = sorted(folder.parent for folder in (path / "evaluations").glob(f"*/{RESULT}"))
+    found = [folder for folder in finished if json.loads((folder / "evaluation.json").read_text()).get("consistency", "off") != "off"]
+    if not found:
+        raise DatasetError("no evaluation of this run recorded it", where=str(path), found=f"{len(finished)} evaluations",
+                           next_step=f"foreact eval {path} consistency=latent")
+    return found
 
 
 def _name(folder: Path) -> str:
