@@ -11,7 +11,7 @@ from foreact.contract.layout import Layout, Sight, Stream
 from foreact.diagnostics.attention import attention
 from foreact.nets.attention import Whose, attend, attended
 from foreact.nets.streams import look
-from tiny_members import alive, config, context
+from tiny_members import BACKBONES, SUBSTRATES, alive, config, context
 
 
 def wired(place):
@@ -83,7 +83,8 @@ def test_nobody_is_asked_while_nobody_listens():
 
 
 @pytest.mark.parametrize(("coupling", "stream"), [
-    ("JointGeneration", "video"), ("JointGeneration:valued", "video"), ("StreamedChunks", "video_shown"), ("FutureTokens", "video"),
+    ("JointGeneration", "video"), ("JointGeneration:valued", "video"), ("LatentFrames", "video"),
+    ("StreamedChunks", "video_shown"), ("FutureTokens", "video"),
     ("PostPredictionHead", "video"), ("PostPredictionHead:tapped", "video"), ("PostPredictionHead:pooled", "video")])
 def test_every_recipe_in_which_actions_look_at_frames(coupling, stream):
     model = alive(config(coupling))
@@ -117,6 +118,34 @@ def test_pooled_tokens_stand_for_what_they_look_at():
     assert found.streams["video"] == pytest.approx(heat[:, 3])
 
 
+def test_tokens_of_an_experts_own_making_lie_where_it_says():
+    """Wan's tokens are patches of 2 x 2 cells, row by row over all cameras; one that all keys but its own are blind to lights its cell."""
+    chosen = replace(config("JointGeneration"), backbone=replace(BACKBONES["WanMixture"]),
+                     substrate=replace(SUBSTRATES["PixelLatents"], patch=4))
+    chosen = replace(chosen, coupling=replace(chosen.coupling, video_target="velocity"))
+    model = alive(chosen)
+    stack = model.backbone.stack
+    video, acting = stack.experts["video"], stack.experts["action"]
+    plain = {"video": video.project, "action": acting.project}
+
+    def seen(layer, x, lit):
+        q, k, v = plain["video"](layer, x, lit)
+        k = torch.zeros_like(k)
+        k[:, :, 1 * 4 + 2] = 100.0  # row 1 of 2, column 2 of 4: the second camera's first
+        return q, k, v
+
+    def asking(layer, x, lit):
+        q, k, v = plain["action"](layer, x, lit)
+        return torch.ones_like(q), torch.zeros_like(k), v
+
+    video.project, acting.project = seen, asking
+    stack._turned = lambda projected, angle: projected
+    found = attention(model, context(chosen))
+    assert found.mass.shape[-3:] == (2, 2, 2)
+    heat = found.heat()[0]
+    assert heat[1, 1, 0] == pytest.approx(heat.sum()) and heat.sum() > 0.3
+
+
 def test_the_present_where_no_future_is_seen():
     c = config("JointGeneration")
     blind = {"action": ("frame", "state", "action"), "state": ("frame", "state")}
@@ -126,7 +155,7 @@ def test_the_present_where_no_future_is_seen():
         attention(model, context(model.config), stream="video")
 
 
-@pytest.mark.parametrize("coupling", ["PostPredictionHead:inverse", "ConditionedRollout", "LatentFrames", "JointAutoregression"])
+@pytest.mark.parametrize("coupling", ["PostPredictionHead:inverse", "ConditionedRollout", "JointAutoregression"])
 def test_a_model_without_such_attention_says_so(coupling):
     model = alive(config(coupling))
     with pytest.raises(MisfitError, match="no action is drawn by attention over frames"):

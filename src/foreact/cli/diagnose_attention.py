@@ -40,7 +40,7 @@ The same observation is planned under its own instruction and under two others.
   moved      the share of the weight that lies elsewhere under the other instructions: what the second control has to go by
   on_stream  the share of all the action's attention that is on the stream; the rest goes to other frames, the state, itself, words
 
-The action must be drawn by attention over frames, in a stack shared with the video (joint, mv-wam, uwm, fast-wam, lingbot-va, flare) or
+The action must be drawn by attention over frames, in a stack shared with the video (joint, mv-wam, uwm, lingbot-va, cosmos-policy) or
 in a head (agra, vpp, jepa). The dataset needs segmentation. Of the run's own dataset only episodes are used that it was not trained on.
 
 examples

@@ -84,8 +84,8 @@ class Sight:
 class Layout:
     """Streams in order, and for each the sights that it has. A stream sees itself only where `sees` says so.
 
-    holds: frames of a part of the future, or of the present ("frame"), that are only some tokens of a stream: its name, and which
-        tokens, frame after frame. A part that is not named has the whole stream of its own name.
+    holds: frames of a part of the future, of the present ("frame"), or the action, that are only some tokens of a stream: its name, and
+        which tokens, frame after frame. A part that is not named has the whole stream of its own name.
     """
 
     streams: tuple[Stream, ...]

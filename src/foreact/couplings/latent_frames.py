@@ -100,7 +100,7 @@ class LatentFrames(Coupling):
                        target=self.target, condition=sequence.beside.shape[1] + 1 + sequence.present_channels)),
                 sees={"frame": (Sight("frame"),), "sequence": (Sight("frame"), Sight("sequence"))},
                 holds={name: ("sequence", tuple(i for place in sequence.slices(name) for i in range(place.start, place.stop)))
-                       for name in sequence.forms})
+                       for name in (*sequence.forms, "action")})
 
         def without_future(self) -> LatentFrames.Config:
             return replace(self, future_offsets=(), candidates=1)

@@ -11,6 +11,7 @@ each of them looks, the mean over the resampler's heads and layers (attention ro
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ from torch import Tensor
 from foreact.contract.axes import SeededNoise, SubstrateForm
 from foreact.contract.context import Context
 from foreact.contract.errors import ConfigError, MisfitError, nearest
-from foreact.contract.layout import Stream
+from foreact.contract.layout import Layout, Position, Stream
 from foreact.model import WorldActionModel
 from foreact.nets.attention import Gaze, Spans, attended
 from foreact.nets.resampler import POOLED
@@ -65,17 +66,16 @@ def attention(model: WorldActionModel, context: Context, *, stream: str | None =
     layout = model.coupling.layout
     if _ACTION in layout and layout[_ACTION].target is None and not layout[_ACTION].query:
         raise _nowhere(model, "the action is given to the predictor and chosen by a planner")
-    grids = _grids(model)
-    heard = _Heard(grids, context.batch)
+    heard = _Heard(layout, _grids(model), context.batch)
     model.eval()
-    with attended((_ACTION, POOLED), heard):
+    with attended((heard.query, POOLED), heard):
         model.plan(context, noise=SeededNoise([seed] * context.batch, model.device))
     layers = tuple(sorted(heard.found))
     every = [one for layer in layers for one in heard.found[layer]]
     totals = {name: np.sum([one[name].sum(dim=-1).mean(dim=1).numpy() for one in every if name in one], axis=0) / len(every)
               for name in dict.fromkeys(name for one in every for name in one)}
     looked = [name for name in totals if totals[name].max() > 0]
-    seen = sorted((name for name in looked if name in heard.pictures), key=lambda name: name == "frame")
+    seen = sorted((name for name in looked if name in heard.grids), key=lambda name: name == "frame")
     if not seen:
         raise _nowhere(model, f"it looks at {', '.join(looked)}" if looked else "no attention")
     chosen = stream or seen[0]
@@ -85,33 +85,57 @@ def attention(model: WorldActionModel, context: Context, *, stream: str | None =
     assert len({len(heard.found[layer]) for layer in layers}) == 1, "every layer is evaluated as often as any other"
     nothing = torch.zeros_like(next(one[chosen] for one in every if chosen in one))
     mass = torch.stack([torch.stack([one.get(chosen, nothing) for one in heard.found[layer]]) for layer in layers])
-    return Attention(mass=mass.unflatten(-1, grids[chosen]).numpy().astype(np.float64), stream=chosen, layers=layers, streams=totals)
+    return Attention(mass=mass.unflatten(-1, heard.grids[chosen]).numpy().astype(np.float64), stream=chosen, layers=layers, streams=totals)
 
 
 class _Heard:
-    """Keeps, for each layer and evaluation, the mass by stream: (batch, head, place), or (batch, head, 1) off the picture."""
+    """Keeps, for each layer and evaluation, the mass by stream: (batch, head, place), or (batch, head, 1) off the picture.
 
-    def __init__(self, grids: dict[str, tuple[int, int, int]], batch: int) -> None:
-        self._grids, self._batch = grids, batch
+    query: the stream that is listened to. grids: (camera, row, column) of each stream of pictures as it was heard.
+    """
+
+    def __init__(self, layout: Layout, known: dict[str, tuple[int, int, int]], batch: int) -> None:
+        self.query, self._own = layout.holds.get(_ACTION, (_ACTION, None))
+        self._layout, self._known, self._batch = layout, known, batch
         self._pools: dict[int, Gaze] = {}
         self.found: dict[int, list[dict[str, Tensor]]] = defaultdict(list)
-        self.pictures: set[str] = set()
+        self.grids: dict[str, tuple[int, int, int]] = {}
 
     def __call__(self, gaze: Gaze) -> None:
         if gaze.query == POOLED:
             self._pools[gaze.layer] = gaze
             return
-        weights = gaze.weights.mean(dim=2).unflatten(0, (self._batch, -1)).mean(dim=1)  # over the action's tokens, and its candidates
-        keys, weights = self._through(gaze.keys, weights)
-        pieces = list(zip((n for n, _ in keys), weights.split([count for _, count in keys], dim=-1), strict=True))
-        places = {name: int(np.prod(grid)) for name, grid in self._grids.items()}
-        lying = {name for name, piece in pieces if name in places and piece.shape[-1] % places[name] == 0}
-        self.pictures |= lying
+        weights = gaze.weights if self._own is None else gaze.weights[:, :, list(self._own)]
+        weights = weights.mean(dim=2).unflatten(0, (self._batch, -1)).mean(dim=1)  # over the action's tokens, and its candidates
         mass: dict[str, Tensor] = {}
-        for name, piece in pieces:
-            summed = piece.unflatten(-1, (-1, places[name])).sum(-2) if name in lying else piece.sum(-1, keepdim=True)
+        for name, piece in self._parted(*self._through(gaze.keys, weights)):
+            summed = self._laid(name, piece, gaze.places.get(name))
             mass[name] = mass[name] + summed if name in mass else summed
         self.found[gaze.layer].append({name: x.float().cpu() for name, x in mass.items()})
+
+    def _parted(self, keys: Spans, weights: Float[Tensor, "batch head key"]) -> Iterator[tuple[str, Tensor]]:
+        """Weights by stream; where frames and the action are some tokens of another stream, each by its own name."""
+        for (name, count), piece in zip(keys, weights.split([count for _, count in keys], dim=-1), strict=True):
+            inside = {part: places for part, (stream, places) in self._layout.holds.items() if stream == name != part}
+            left = sorted(set(range(count)) - {i for places in inside.values() for i in places})
+            for part, places in inside.items():
+                yield part, piece[..., list(places)]
+            if left:
+                yield name, piece[..., left]
+
+    def _laid(self, name: str, piece: Float[Tensor, "batch head key"], places: tuple[Position, ...] | None) -> Tensor:
+        """Weights on a picture's places, summed over frames; off the picture, on all tokens."""
+        grid = self._known.get(name)
+        if grid is not None and places is not None:
+            (row, column), cameras = torch.from_numpy(_ranks(np.array([p[1:] for p in places])).T).long(), grid[0]
+            grid = (cameras, int(row.max()) + 1, (int(column.max()) + 1) // cameras)  # the cameras lie side by side
+            index = (column // grid[2] * grid[1] + row) * grid[2] + column % grid[2]
+            self.grids[name] = grid
+            return piece.new_zeros(*piece.shape[:-1], int(np.prod(grid))).index_add(-1, index.to(piece.device), piece)
+        if grid is None or piece.shape[-1] % int(np.prod(grid)):
+            return piece.sum(dim=-1, keepdim=True)
+        self.grids[name] = grid
+        return piece.unflatten(-1, (-1, int(np.prod(grid)))).sum(dim=-2)
 
     def _through(self, keys: Spans, weights: Float[Tensor, "batch head key"]) -> tuple[Spans, Tensor]:
         """Weights on pooled tokens as weights on what those look at."""
@@ -135,16 +159,15 @@ def _nowhere(model: WorldActionModel, found: str) -> MisfitError:
 
 def _grids(model: WorldActionModel) -> dict[str, tuple[int, int, int]]:
     """The (camera, row, column) grid of every stream whose tokens lie on one, time by time."""
-    dimensions = model.coupling.dimensions
+    dimensions, layout = model.coupling.dimensions, model.coupling.layout
     forms = {**dimensions.forms, "frame": dimensions.view}
-    found = {name: form.grid for name, form in forms.items()}
-    for stream in model.coupling.layout.streams:
+    inside = {part for part, (stream, _) in layout.holds.items() if part != stream}
+    found = {name: form.grid for name, form in forms.items() if name in inside or name not in layout}
+    for stream in layout.streams:
         own = forms.get(stream.name)
         lying = next((form for form in ([own] if own else forms.values()) if _lies_on(stream, form)), None)
         if lying is not None:
             found[stream.name] = lying.grid
-        else:
-            found.pop(stream.name, None)
     return {name: grid for name, grid in found.items() if min(grid[1:]) > 1}
 
 

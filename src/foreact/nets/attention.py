@@ -11,14 +11,16 @@ Legend: B batch, H heads, N tokens that ask, M tokens looked at, D head size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
+
+from foreact.contract.layout import Position
 
 __all__ = ["Gaze", "Spans", "Whose", "attend", "attended"]
 
@@ -28,21 +30,24 @@ Spans = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True)
 class Whose:
-    """What a call of `attend` says of itself; layers count from 1."""
+    """What a call of `attend` says of itself; layers count from 1. places: of streams whose tokens are not the layout's own, but were
+    made of them, where they are."""
 
     layer: int
     queries: Spans
     keys: Spans
+    places: Mapping[str, tuple[Position, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Gaze:
-    """Where the tokens of `query` look in one layer, at one evaluation; rows of `weights` add to 1."""
+    """Where the tokens of `query` look in one layer, at one evaluation; rows of `weights` add to 1. places: as in `Whose`."""
 
     query: str
     layer: int
     keys: Spans
     weights: Float[Tensor, "B H N M"]
+    places: Mapping[str, tuple[Position, ...]] = field(default_factory=dict)
 
 
 _Listener = Callable[[Whose, Tensor, Tensor, Tensor | None], None]
@@ -73,7 +78,7 @@ def attended(queries: Collection[str], hear: Callable[[Gaze], None]) -> Iterator
             rows, first = slice(first, first + count), first + count
             if name in queries:
                 own = mask if mask is None or mask.shape[-2] == 1 else mask[..., rows, :]
-                hear(Gaze(name, whose.layer, whose.keys, _weights(q[:, :, rows].float(), k.float(), own)))
+                hear(Gaze(name, whose.layer, whose.keys, _weights(q[:, :, rows].float(), k.float(), own), whose.places))
 
     token = _LISTENER.set(listen)
     try:

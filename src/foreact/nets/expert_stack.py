@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from foreact.contract.axes import Cache, Tap
-from foreact.contract.layout import Layout
+from foreact.contract.layout import Layout, Position, Stream
 from foreact.flow.rotary import Rotary, house, rotate
 from foreact.nets.expert import DiffusionExpert, Expert, ExpertSize
 from foreact.nets.streams import KeyValueCache, Rotations, look
@@ -56,7 +56,7 @@ class ExpertStack(nn.Module):
             projected = {name: self._turned(expert[name].project(index, x[name], lit[name]), angle[name]) for name in inputs}
             seen = {name: layers[index] for name, layers in held.items() if name not in inputs}
             seen |= {name: (k, v) for name, (_, k, v) in projected.items()}
-            x = {name: expert[name].carry_on(index, x[name], look(name, projected[name][0], seen, layout, index),
+            x = {name: expert[name].carry_on(index, x[name], look(name, projected[name][0], seen, layout, index, self._places),
                                              lit[name], memory[self.home[name]]) for name in inputs}
             if cache is not None:
                 for name, (_, k, v) in projected.items():
@@ -67,6 +67,9 @@ class ExpertStack(nn.Module):
             left |= {name: x[name] for name in inputs if self.leaves_after.get(name) == index + 1}
         return {name: expert[name].leave(streams[name], left.get(name, x[name]), lit[name])
                 for name in inputs if streams[name].target is not None}
+
+    def _places(self, stream: Stream) -> tuple[Position, ...]:
+        return self.experts[self.home[stream.name]].places(stream)
 
     def _turned(self, projected: tuple[Tensor, Tensor, Tensor], angle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Positions turned into queries and keys."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from foreact.contract.axes import Cache, RollingCache
-from foreact.contract.layout import Layout, Position
+from foreact.contract.layout import Layout, Position, Stream
 from foreact.flow.rotary import Rotary, angles, house, rotate
 from foreact.nets.attention import Whose, attend
 
@@ -76,8 +76,11 @@ class Rotations:
 
 
 def look(name: str, query: Float[Tensor, "B H N D"], seen: Mapping[str, tuple[Tensor, Tensor]], layout: Layout,
-         layer: int) -> Float[Tensor, "B H N D"]:
-    """Attention of stream `name` over exactly the tokens that it may see; `seen` holds keys and values by stream. layer: from 0."""
+         layer: int, places: Callable[[Stream], tuple[Position, ...]] | None = None) -> Float[Tensor, "B H N D"]:
+    """Attention of stream `name` over exactly the tokens that it may see; `seen` holds keys and values by stream.
+
+    layer: from 0. places: where the tokens are that were made of a stream; None for the stream's own. Both are for those who listen.
+    """
     sights = layout.sees[name]
     keys = torch.cat([seen[s.stream][0] for s in sights], dim=2)
     values = torch.cat([seen[s.stream][1] for s in sights], dim=2)
@@ -86,6 +89,8 @@ def look(name: str, query: Float[Tensor, "B H N D"], seen: Mapping[str, tuple[Te
         mask = torch.cat([layout.block(name, s) for s in sights], dim=1).to(query.device)
 
     def whose() -> Whose:
-        return Whose(layer + 1, ((name, query.shape[2]),), tuple((s.stream, seen[s.stream][0].shape[2]) for s in sights))
+        made = {} if places is None else {s.stream: places(layout[s.stream]) for s in sights}
+        return Whose(layer + 1, ((name, query.shape[2]),), tuple((s.stream, seen[s.stream][0].shape[2]) for s in sights),
+                     {stream: where for stream, where in made.items() if where != layout[stream].positions})
 
     return attend(query, keys, values, mask, whose)
