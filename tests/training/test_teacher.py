@@ -62,6 +62,18 @@ def test_its_folder_holds_what_it_is_and_what_it_knows(teacher: Path, dataset: P
     assert config["dataset"]["path"] == str(dataset)
 
 
+def test_two_episodes_are_enough(tmp_path: Path) -> None:
+    """One is learnt from and one measured on; the ridge is then chosen on the first itself."""
+    draw, path = np.random.default_rng(0), tmp_path / "demos"
+    with DatasetWriter(path, fps=10, features=standard_features(OBSERVATION, ACTION, images_as="image"),
+                       specs=Specs(observation=OBSERVATION, action=ACTION)) as writer:
+        for _ in range(2):
+            writer.add_episode({"observation.state": draw.random((6, 2), np.float32), "action": np.zeros((6, 2), np.float32)},
+                               images={"front": draw.integers(0, 256, (6, 3, 16, 16), dtype=np.uint8)}, task="look")
+    measures = train_teacher(SMALL, dataset=path, out=tmp_path / "teacher", cache=Cache(tmp_path / "cache"))
+    assert np.isfinite(list(measures.values())).all()
+
+
 def test_a_substrate_takes_it_whole_and_reads_no_frame(teacher: Path) -> None:
     images = {"front": torch.randint(0, 256, (5, 1, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))}
     taken = []

@@ -133,13 +133,14 @@ def _batches(config: TeacherTraining, frames: _Frames, rows: np.ndarray, advance
 
 def _measures(config: TeacherTraining, substrate: FrozenFeatures, frames: _Frames, data: Dataset, train: np.ndarray,
               held_out: np.ndarray) -> dict[str, float]:
-    """On frames of held-out episodes. The regression learns on four times as many; every fourth of their episodes chooses the ridge."""
+    """On frames of held-out episodes. The regression learns on four times as many; every fourth of their episodes chooses the ridge, or
+    the only one, where there is but one."""
     draw = np.random.default_rng(derived_seed(config.seed, _PROBE))
     unseen = np.sort(draw.choice(held_out, size=min(config.measured, len(held_out)), replace=False))
     seen = np.sort(draw.choice(train, size=min(4 * config.measured, len(train)), replace=False))
     episodes = data.episode_of_row[seen]
     choosing = np.isin(episodes, np.unique(episodes)[1::4])
-    parts = [seen[~choosing], seen[choosing], unseen]
+    parts = [seen[~choosing], seen[choosing] if choosing.any() else seen, unseen]
     y = [torch.from_numpy(np.asarray(data.column("observation.state")[rows], dtype=np.float32)) for rows in parts]
     found = substrate.measure(frames.read(unseen).images)
     features, pixels = [], []
