@@ -29,6 +29,7 @@ from foreact.couplings import (
     ActionExpert,
     ConditionedRollout,
     Denoised,
+    DirectDecoder,
     FutureTokens,
     InverseDynamics,
     JointAutoregression,
@@ -151,6 +152,8 @@ COUPLINGS = {
     "PostPredictionHead:inverse": PostPredictionHead.Config(
         horizon=8, future_offsets=(3, 8), learns_on="true", imagination=Denoised.Config(steps=3),
         head=InverseDynamics.Config(width=16, hidden=24, channels=4)),
+    "PostPredictionHead:direct": PostPredictionHead.Config(
+        horizon=8, future_offsets=(4, 8), learns_on="true", imagination=Denoised.Config(steps=3), head=DirectDecoder.Config(hidden=(24,))),
     "StreamedChunks": StreamedChunks.Config(horizon=8, future_offsets=(4, 8), history=3, history_stride=3, past_actions=6, steps=3,
                                             action_steps=3),
     "ConditionedRollout": ConditionedRollout.Config(horizon=8, future_offsets=(4, 8), steps_per_token=2,
@@ -169,6 +172,7 @@ FITTING = {"FutureTokens": "AlignedDenoiser", "LatentFrames": "DiffusionTransfor
            "PostPredictionHead:tapped": "DiffusionTransformer", "PostPredictionHead:bridged": "DiffusionTransformer",
            "JointAutoregression": "CausalTransformer", "JointAutoregression:drawn": "CausalTransformer",
            "JointAutoregression:regressed": "CausalTransformer", "PostPredictionHead:inverse": "DiffusionTransformer",
+           "PostPredictionHead:direct": "DiffusionTransformer",
            "StreamedChunks": "MixtureOfTransformers", "PostPredictionHead:pooled": "DiffusionTransformer",
            "ConditionedRollout": "MixtureOfTransformers", "ConditionedRollout:step-wise": "JointEmbeddingPredictor",
            "ConditionedRollout:denoised": "DiffusionTransformer"}

@@ -9,8 +9,9 @@ from foreact.couplings.latent_frames import LatentFrames
 from foreact.couplings.post_head import PostPredictionHead
 from foreact.couplings.streamed_chunks import StreamedChunks
 from foreact.nets.action_expert import ActionExpert
+from foreact.nets.direct_decoder import DirectDecoder
 from foreact.nets.inverse_dynamics import InverseDynamics
 from foreact.nets.rigid_motion import RigidMotion
 
-__all__ = ["ActionExpert", "ConditionedRollout", "Denoised", "FutureTokens", "InverseDynamics", "JointAutoregression", "JointGeneration",
-           "LatentFrames", "OnePass", "PostPredictionHead", "RigidMotion", "StreamedChunks"]
+__all__ = ["ActionExpert", "ConditionedRollout", "Denoised", "DirectDecoder", "FutureTokens", "InverseDynamics", "JointAutoregression",
+           "JointGeneration", "LatentFrames", "OnePass", "PostPredictionHead", "RigidMotion", "StreamedChunks"]

@@ -11,7 +11,7 @@ from foreact.backbones.diffusion import DiffusionTransformer
 from foreact.couplings.imagination import Denoised
 from foreact.couplings.post_head import PostPredictionHead
 from foreact.model import WorldActionModel
-from foreact.nets.action_expert import ActionExpert
+from foreact.nets.direct_decoder import DirectDecoder
 from foreact.nets.latent_action import LatentActionModel
 from foreact.recipes import presets
 from foreact.recipes.recipe import Card, Recipe
@@ -66,7 +66,7 @@ def tiny() -> Run:
         backbone=DiffusionTransformer.Config(width=160, depth=4, heads=4, head_dim=40),
         coupling=PostPredictionHead.Config(
             horizon=16, future_offsets=(8, 16), learns_on="true",
-            head=ActionExpert.Config(depth=2, sees_present=False, sees_text=False),
+            head=DirectDecoder.Config(),
             imagination=Denoised.Config(target="sample", steps=4)),
         regime=Chunked.Config(replan=8),
         text=presets.SMALL_WORDS), action_free=_UNLABELLED)
@@ -80,10 +80,10 @@ def paper() -> Run:
         backbone=DiffusionTransformer.Config(width=1024, depth=24, heads=16, head_dim=64),
         coupling=PostPredictionHead.Config(
             horizon=16, future_offsets=(4, 8, 12, 16), learns_on="true",
-            head=ActionExpert.Config(width=512, depth=8, heads=8, sees_present=False, sees_text=False, steps=10),
+            head=DirectDecoder.Config(hidden=(1024, 1024, 1024)),
             imagination=Denoised.Config(steps=10)),
         regime=Chunked.Config(replan=16),
         text=presets.LARGE_WORDS), action_free=_UNLABELLED)
 
 
-RECIPE = Recipe(name="claw", card=CARD, sizes={"tiny": tiny, "paper": paper}, parameters=1_245_295_472)
+RECIPE = Recipe(name="claw", card=CARD, sizes={"tiny": tiny, "paper": paper}, parameters=1_211_485_088)
