@@ -159,9 +159,9 @@ def _text(one: dict[str, Any]) -> str:
     lines = [f"{one['name']}: {one['all']['episodes']} episodes, {one['frames']} imagined frames that came due ({kept}), in "
              f"{one['distance']} distance"]
 
-    def figure(title: str, of: dict[str, Any], name: str) -> None:
+    def figure(title: str, of: dict[str, Any], name: str, why: str = "all episodes ended alike") -> None:
         value, (low, high) = of[name], of[f"{name}_interval"]
-        lines.append(f"  {title:<44}" + ("not to be told: all episodes ended alike" if not math.isfinite(value) else
+        lines.append(f"  {title:<44}" + (f"not to be told: {why}" if not math.isfinite(value) else
                                          f"{value:+.2f}   95 % {low:+.2f} to {high:+.2f}"))
 
     figure("d, successes less failures", one["all"], "d")
@@ -172,5 +172,5 @@ def _text(one: dict[str, Any]) -> str:
         figure("d of the value", one["value"], "d")
         figure("AUC of the value", one["value"], "auc")
     figure("skill against a future that stands still", one, "skill")
-    figure("collapse: log C against change", one, "collapse")
+    figure("collapse: log C against change", one, "collapse", "too few frames")
     return "\n".join(lines)
