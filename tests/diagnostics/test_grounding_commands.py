@@ -5,6 +5,7 @@ import json
 import pytest
 
 from foreact.cli.main import run
+from foreact.cli.seen_frames import figures
 
 SMALL = ["training.stages.0.steps=1", "training.stages.1.steps=1", "training.batch_size=4", "training.substrate.steps=4",
          "training.substrate.batch_size=4", "training.threads=1", "model.backbone.depth=3"]
@@ -20,6 +21,13 @@ def folder(tmp_path_factory):
                         "size=32", "expert.steps_after_success=0", *words]) == 0
         assert run(["train", "joint", "--data", str(folder / "plain"), "--out", str(folder / "run"), "--device", "cpu", *SMALL]) == 0
         yield folder
+
+
+def test_frames_of_one_episode_are_one_value():
+    rows = [{"ratio": 1.0}, {"ratio": 3.0}, {"ratio": 5.0}, {"ratio": None}]
+    found = figures(rows, ("ratio",), of=[7, 7, 8, 9])["ratio"]
+    assert (found["value"], found["n"]) == (3.5, 2)
+    assert figures([{"ratio": None}], ("ratio",), of=[0]) == {}
 
 
 def test_figures_with_intervals_and_controls(folder, capsys):

@@ -26,8 +26,6 @@ from foreact.cli.seen_frames import (
 if TYPE_CHECKING:
     import numpy as np
 
-    from foreact.diagnostics.attention import Attention
-
 __all__ = ["KEYS", "SETTINGS", "TEXT", "AttentionSettings", "add_options", "main"]
 
 TEXT = """Listens to the attention of a trained model's action while it plans (AGRA's action-head attention analysis). For each of some
@@ -79,11 +77,12 @@ def main(options: argparse.Namespace, settings: list[str]) -> Result:
         for frame in frames:
             rows.append(_row(model, frame, config, camera, known))
             bar.advance()
-    first: Attention = rows[0]["attention"]
+    first, of = rows[0]["attention"], [frame.episode for frame in frames]
+    streams = [{name: float(share[0]) for name, share in row["attention"].streams.items()} for row in rows]
     data = {"run": str(options.run), "settings": {**encode(config), "stream": first.stream, "camera": camera},
-            "figures": figures(rows, (*FIGURES, "moved", "on_stream")),
-            "looks_at": {name: sum(float(row["attention"].streams[name][0]) for row in rows) / len(rows) for name in first.streams},
-            **{f"by_{axis}": {str(at): figures([row["by"][axis][at] for row in rows]) for at in rows[0]["by"][axis]}
+            "figures": figures(rows, (*FIGURES, "moved", "on_stream"), of=of),
+            "looks_at": {name: one["value"] for name, one in figures(streams, tuple(first.streams), of=of).items()},
+            **{f"by_{axis}": {str(at): figures([row["by"][axis][at] for row in rows], of=of) for at in rows[0]["by"][axis]}
                for axis in ("layer", "step", "head")},
             "ratio_by_layer_and_step": _mean([row["layer_step"] for row in rows]),
             "ratio_by_layer_and_head": _mean([row["layer_head"] for row in rows]),

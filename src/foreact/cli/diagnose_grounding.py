@@ -102,9 +102,10 @@ def main(options: argparse.Namespace, settings: list[str]) -> Result:
                 measured[name][kind].append(naming(heat, [_on_grid(mask, heat[0].shape) for mask in scene.masks]))
             if index < config.shown:
                 rows[index].append(Row(name=name, heats=heats, ratios={kind: measured[name][kind][-1] for kind in kinds}))
+    of = [scene.told.get("episode", index) for index, scene in enumerate(scenes)]
     data = {"runs": dict(zip(names, map(str, options.runs), strict=True)), "instructions": options.instructions, "settings": encode(config),
-            "figures": {name: {kind: figures(of, NAMING) for kind, of in one.items()} for name, one in measured.items()},
-            "differences": _differences(measured, names, kinds, NAMING), "scenes": [scene.told for scene in scenes]}
+            "figures": {name: {kind: figures(each, NAMING, of=of) for kind, each in one.items()} for name, one in measured.items()},
+            "differences": _differences(measured, names, kinds, of), "scenes": [scene.told for scene in scenes]}
     text, shown = _text(data), [(scene.picture, scene.masks, row) for scene, row in zip(scenes, rows, strict=False)]
     if options.picture is not None:
         write_picture(shown, options.instructions, options.picture)
@@ -207,13 +208,15 @@ def _on_grid(mask: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | No
 
 # --- figures ----------------------------------------------------------------------------------------------------------
 
-def _differences(measured: dict[str, Any], names: Sequence[str], kinds: Sequence[str], of: Sequence[str]) -> dict[str, Any]:
+def _differences(measured: dict[str, Any], names: Sequence[str], kinds: Sequence[str], of: Sequence[int]) -> dict[str, Any]:
     """The last run less the first, scene by scene."""
+    from foreact.diagnostics.naming import NAMING
+
     if len(names) < 2:
         return {}
     first, last = measured[names[0]], measured[names[-1]]
-    return {kind: figures([{n: None if a[n] is None or b[n] is None else b[n] - a[n] for n in of}
-                           for a, b in zip(first[kind], last[kind], strict=True)], of) for kind in kinds}
+    return {kind: figures([{n: None if a[n] is None or b[n] is None else b[n] - a[n] for n in NAMING}
+                           for a, b in zip(first[kind], last[kind], strict=True)], NAMING, of=of) for kind in kinds}
 
 
 def _text(data: dict[str, Any]) -> str:

@@ -70,7 +70,8 @@ def main(options: argparse.Namespace, settings: list[str]) -> Result:
     camera = camera_of(model, config.camera)
     frames, known = seen(run, options, config, camera), instructions(options.data)
     rows = [_row(model, frame, config, layer, camera, known) for frame in frames]
-    data = {"run": str(options.run), "settings": {**encode(config), "layer": layer, "camera": camera}, "figures": figures(rows),
+    data = {"run": str(options.run), "settings": {**encode(config), "layer": layer, "camera": camera},
+            "figures": figures(rows, of=[frame.episode for frame in frames]),
             "frames": [{k: v for k, v in row.items() if k not in ("heat", "mask")} for row in rows]}
     text = _text(data)
     if options.out is not None:

@@ -123,12 +123,17 @@ def measured(heats: Sequence[np.ndarray], mask: np.ndarray) -> dict[str, float |
             "shuffled": whole.shuffled[0], "without_common": left.ratio}
 
 
-def figures(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = FIGURES) -> dict[str, dict[str, Any]]:
-    """The mean of each figure over frames, with its interval."""
+def figures(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = FIGURES, *, of: Sequence[int]) -> dict[str, dict[str, Any]]:
+    """The mean of each figure over episodes, with its interval; within an episode over its frames. of: the episode of each row."""
     from foreact.evaluation.statistics import Mean
 
-    return {name: asdict(Mean.of([row[name] for row in rows if row[name] is not None]))
-            for name in names if any(row[name] is not None for row in rows)}
+    found = {}
+    for name in names:
+        known = [(episode, row[name]) for episode, row in zip(of, rows, strict=True) if row[name] is not None]
+        by_episode = [[value for other, value in known if other == episode] for episode in dict.fromkeys(e for e, _ in known)]
+        if known:
+            found[name] = asdict(Mean.of([sum(values) / len(values) for values in by_episode]))
+    return found
 
 
 def pictures(frames: Sequence[SeenFrame], camera: str) -> list[np.ndarray]:
