@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +37,7 @@ settings (each as key=value or --key value)
   consistency=off|latent|pixel|perceptual|flow   record how far imagined frames are from those that come; changes no action, and
                          foreact diagnose consistency reads it. perceptual: consistency_teacher=FOLDER of foreact teacher train
   foresight=own|true|noise|zero   what the action reads in place of the imagined future; true: what the scripted expert would bring about
-  environment.distractors=[]  tasks whose things may stand in the scene under semantic (default: those of all tasks evaluated together)
+  environment.distractors=[]  tasks whose things may stand in the scene under semantic (default: those of the tasks evaluated together)
   environment.standing=2      how many of them stand       environment.variants=[]  the sizes and shapes of instance (default: all)
   rollback.delta=0.2     rollback.limit=3     rollback.buffer=16         rollback.restorable=true   any of them turns rollback on: when
                          the value of a plan falls by more than delta below its peak, the simulator goes back to the peak"""
@@ -107,9 +106,13 @@ def _policy(options: argparse.Namespace, of_model: list[str]) -> tuple[Any, Eval
 
 
 def _distractors(options: argparse.Namespace, config: EvaluationConfig) -> list[str]:
-    """With several tasks under Semantic, their things stand in one another's scenes, so that only the instruction tells which is meant."""
-    together = "semantic" in options.conditions and len(config.tasks) > 1 and "distractors" in {f.name for f in fields(config.environment)}
-    return [f"environment.distractors={json.dumps(config.tasks)}"] if together else []
+    """With several tasks under Semantic, their things stand in one another's scenes, so that only the instruction tells which is meant;
+    those that are too large to stand beside another do not."""
+    from foreact.envs.things import THINGS
+
+    together = [task for task in config.tasks if task in THINGS]
+    wanted = "semantic" in options.conditions and len(config.tasks) > 1 and together
+    return [f"environment.distractors={json.dumps(together)}"] if wanted else []
 
 
 def _control(name: str) -> Any:
