@@ -28,7 +28,7 @@ CONDITIONS = ("clean", "random", "semantic", "instance")
 
 def measured(task: str, variant: str) -> tuple[int, int]:
     """Successes of the expert, and seeds tried."""
-    env = MetaWorld.Config(task=task, size=16).build()
+    env = MetaWorld.Config(task=task, size=16, horizon=300).build()
     env._worlds[""] = env._world = World(env.task, (reshaping(env.task, variant),), True)  # a variant that is not offered yet
     env._use(env.simulation.model, env.simulation.data)
     outcomes: list[bool] = []

@@ -1,6 +1,8 @@
 """The conditions that change the scene itself: other tasks' things beside the task's own, and its own in other sizes and shapes."""
 
+import csv
 from dataclasses import replace
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from foreact.contract.errors import ConfigError, SpecError
 from foreact.envs.aloha import Aloha
 from foreact.envs.episodes import Expert, draw, record
-from foreact.envs.instances import OFFERED, VARIANTS, chosen
+from foreact.envs.instances import INSTANCE_VERSION, OFFERED, VARIANTS, chosen
 from foreact.envs.metaworld import MetaWorld
 from foreact.envs.semantics import BACKGROUND, CLUTTER, OBJECT, classes_of
 from foreact.envs.things import THINGS, others
@@ -160,5 +162,21 @@ def test_only_shifted_protocols_speak_of_the_shift():
     assert {**shifted, "task": ""} == {**other, "task": ""}
 
 
-def test_every_offered_variant_is_declared():
-    assert all(set(names) <= set(VARIANTS) and len(names) >= 3 for names in OFFERED.values())
+def test_every_offered_variant_is_declared_and_the_expert_was_seen_to_master_it():
+    rows = csv.DictReader(files("foreact.envs").joinpath("instances.csv").read_text().splitlines())
+    mastered = {(row["task"], row["variant"]) for row in rows if int(row["successes"]) >= 8 and int(row["n"]) == 10}
+    assert {(task, name) for task, names in OFFERED.items() for name in names} <= mastered
+    assert {"button-press-topdown", "window-open", "faucet-close", "door-close", "drawer-close"} <= set(OFFERED) and len(OFFERED) >= 12
+    assert all(set(names) <= set(VARIANTS) and len(set(names)) == len(names) >= 3 for names in OFFERED.values())
+
+
+def test_the_variants_of_a_version_are_what_its_results_were_measured_on():
+    """A change here changes which variant a seed has: raise `INSTANCE_VERSION` with it."""
+    assert INSTANCE_VERSION == 1
+    assert [chosen(OFFERED["window-open"], seed) for seed in range(500_000, 500_005)] == ["taller", "broad", "flatter", "broad", "broad"]
+    assert [chosen(OFFERED["faucet-close"], seed) for seed in range(500_000, 500_005)] == ["broad", "broad", "taller", "narrower", "broad"]
+
+
+def test_a_door_has_room_to_open():
+    env = build("door-open", "semantic")
+    assert all(record(env, seed, PLAIN).succeeded for seed in range(500_000, 500_003))

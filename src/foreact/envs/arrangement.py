@@ -42,12 +42,15 @@ class _Solid:
 
 
 class Arrangement:
-    """Places the attached things of one compiled model. `arrange(data, seed, goal)` right after the task's own start."""
+    """Places the attached things of one compiled model. `arrange(data, seed)` right after the task's own start.
 
-    def __init__(self, model: Any, view: Pose, standing: int) -> None:
+    room: how much the task's own thing needs in front of it beside its way, in m, as a door does that swings open.
+    """
+
+    def __init__(self, model: Any, view: Pose, standing: int, room: float = 0.0) -> None:
         import mujoco
 
-        self._mj, self._model, self._view, self._standing = mujoco, model, view, standing
+        self._mj, self._model, self._view, self._standing, self._room = mujoco, model, view, standing, room
         self._scratch = mujoco.MjData(model)
         mujoco.mj_kinematics(model, self._scratch)
         classes, shown = geom_classes(model), model.geom_group <= 2
@@ -66,7 +69,7 @@ class Arrangement:
         own, hand = extent(self._model, scratch, self._own), scratch.body("hand").xpos[:2].copy()
         chosen = set(draw.permutation(len(self._solids))[:self._standing].tolist())
         robot, way = self._rectangle(extent(self._model, scratch, self._robot)), self._way(scratch, hand, own)
-        taken = [own]
+        taken = [own - np.array([[0.0, self._room, 0.0], [0.0, 0.0, 0.0]])]
         for index, solid in enumerate(self._solids):
             place = self._place(draw, solid, taken, way, robot) if index in chosen else None
             self._model.body_pos[solid.root] = AWAY if place is None else place

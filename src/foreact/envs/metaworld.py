@@ -29,7 +29,7 @@ from foreact.envs.instructions import INSTRUCTIONS, INSTRUCTIONS_VERSION
 from foreact.envs.randomisation import Strength
 from foreact.envs.simulated import Simulated
 from foreact.envs.snapshots import capture, rewind
-from foreact.envs.things import DEFAULT_DISTRACTORS, attach, others
+from foreact.envs.things import DEFAULT_DISTRACTORS, ROOM, attach, others
 from foreact.envs.worlds import Edit, World
 
 __all__ = ["CAMERAS", "MetaWorld", "task_name"]
@@ -104,7 +104,7 @@ class MetaWorld(Simulated, Buildable):
         self._beside = others(self.task, config.distractors or DEFAULT_DISTRACTORS) if config.condition == "semantic" else ()
         self._worlds: dict[str, World] = {}
         self._world = self._world_of(self._variants[0] if self._variants else "")
-        self._arrangement = Arrangement(self._raw.model, _SCENE.pose(), config.standing) if self._beside else None
+        self._arrangement = Arrangement(self._raw.model, _SCENE.pose(), config.standing, ROOM.get(self.task, 0.0)) if self._beside else None
         self._privileged: NDArray[np.float64] = np.zeros(39)
         super().__init__(self._raw.model, self._raw.data, {name: CAMERAS[name] for name in config.cameras}, size=config.size,
                          condition=config.condition, strength=config.strength)

@@ -14,7 +14,7 @@ from typing import Any
 from foreact.contract.errors import ConfigError, nearest
 from foreact.envs.semantics import CLUTTER
 
-__all__ = ["AWAY", "DEFAULT_DISTRACTORS", "THINGS", "Thing", "accepted", "attach", "model_file", "others"]
+__all__ = ["AWAY", "DEFAULT_DISTRACTORS", "ROOM", "THINGS", "Thing", "accepted", "attach", "model_file", "others"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,9 @@ THINGS: dict[str, Thing] = {
 _OWN_KINDS = {**dict.fromkeys(("door-close", "door-open", "door-lock", "door-unlock"), "door"),
               **dict.fromkeys(("bin-picking", "hand-insert", "pick-out-of-hole", "pick-place-wall", "push-wall", "reach-wall",
                                "shelf-place", "sweep", "sweep-into"), "puck")}
+
+ROOM = {"door-open": 0.35}
+"""In front of what opens towards the robot, m."""
 
 AWAY = (0.0, 0.0, -3.0)
 """Where things are that do not stand in the scene: under the floor."""
