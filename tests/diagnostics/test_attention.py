@@ -1,5 +1,7 @@
 """Attention of models built to have the property: an action head wired to one patch lights that patch alone."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -80,6 +82,23 @@ def test_nobody_is_asked_while_nobody_listens():
 
     q = torch.randn(1, 1, 2, 4)
     attend(q, q, q, None, whose)
+
+
+COMPILED = """
+import torch
+from foreact.nets.attention import Whose, attend
+
+def one(q):
+    return attend(q, q, q, None, lambda: Whose(1, (("a", 2),), (("a", 2),)))
+
+q = torch.randn(1, 1, 2, 4)
+assert torch.allclose(torch.compile(one, backend="eager", fullgraph=True)(q), one(q))
+"""
+
+
+def test_compiled_code_stays_whole():
+    """In a process of its own: checked shapes cannot be compiled."""
+    subprocess.run([sys.executable, "-c", COMPILED], check=True, timeout=120)
 
 
 @pytest.mark.parametrize(("coupling", "stream"), [

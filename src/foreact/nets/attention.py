@@ -4,7 +4,7 @@
 
 Every attention of the nets here is computed by `attend`. A call may say whose it is: which streams ask, which are looked at, in which
 layer. While `attended` is open, P is computed again in float32 for the streams that are listened to, and handed over; what the net
-computes stays as it is. Otherwise nothing is computed and not even the names are made.
+computes stays as it is. Otherwise nothing is computed and not even the names are made. Compiled code is not heard, so that it stays whole.
 
 Legend: B batch, H heads, N tokens that ask, M tokens looked at, D head size.
 """
@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
@@ -60,8 +61,7 @@ def attend(q: Float[Tensor, "B H N D"], k: Float[Tensor, "B H M D"], v: Float[Te
 
     The fused kernel everywhere but on CPU, where its backward pass costs several times that of two plain products.
     """
-    listener = _LISTENER.get()
-    if listener is not None and whose is not None:
+    if whose is not None and not torch.compiler.is_compiling() and (listener := _LISTENER.get()) is not None:
         listener(whose(), q, k, mask)
     if q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
