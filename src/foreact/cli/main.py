@@ -110,7 +110,7 @@ def _choose(given: list[str]) -> _Words | None:
 def _diagnosis(given: list[str]) -> _Words | None:
     """The diagnosis, whose words are those of a command of its own."""
     if not given or given[0] in ("-h", "--help", "help"):
-        lines = "\n".join(f"  {name:<12}{summary}" for name, summary in DIAGNOSES.items())
+        lines = "\n".join(f"  {name:<14}{summary}" for name, summary in DIAGNOSES.items())
         _print(f"usage: foreact diagnose DIAGNOSIS ...\n\n{COMMANDS['diagnose']}\n\ndiagnoses\n{lines}"
                + "\n\nexample\n  foreact diagnose manifold --help")
         return None
