@@ -1,5 +1,7 @@
 """What every coupling promises, on the real classes at tiny size with the backbone that fits."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import load, save
@@ -97,6 +99,19 @@ def test_losses_follow_the_generator_alone(name):
     assert all(value.shape == () for value in one.values())
     assert {n: v.item() for n, v in one.items()} == {n: v.item() for n, v in again.items()}
     assert (one["action"].item() == other["action"].item()) == (name in CHANCELESS | EXACT)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_what_a_watched_robot_did_bears_on_no_loss(name):
+    model = alive(config(name))
+    w = replace(window(model.config), has_action=torch.tensor([True, False, True, False]))
+    shown = w.has_action[:, None, None]
+    nonsense = replace(w, actions=torch.where(shown, w.actions, 0.5), executed=torch.where(shown, w.actions, 0.5))
+    plain = replace(w, actions=torch.where(shown, w.actions, 0.0), executed=torch.where(shown, w.actions, 0.0))
+    with torch.no_grad():
+        one, other, whole = (losses(model, x) for x in (plain, nonsense, replace(plain, has_action=None)))
+    assert {n: v.item() for n, v in one.items()} == {n: v.item() for n, v in other.items()}
+    assert one["action"].item() != whole["action"].item()
 
 
 @pytest.mark.parametrize("stage", [("video",), ("video", "action")], ids="-".join)
