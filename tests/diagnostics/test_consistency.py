@@ -102,6 +102,14 @@ def test_frames_count_until_which_the_plan_was_kept():
         scored([mixed], offset=16)
 
 
+def test_all_can_be_told_from_the_same_stretch():
+    """What goes wrong late, in episodes that go on, is not held against their beginning."""
+    short, long = Episode("open", 0, True, frames(0.1, count=2)), Episode("open", 1, False, frames(0.1, count=2) + tuple(
+        Realised(step=100, offset=8, distance=5.0, change=1.0, on_plan=True) for _ in range(3)))
+    assert scored([short, long]).log_c[1] < -1
+    assert scored([short, long], before=100).log_c == pytest.approx([-0.1, -0.1])
+
+
 def test_episodes_of_one_seed_are_drawn_together():
     """Two copies of every episode say no more than one."""
     once = episodes(0.2, tasks=("open",))

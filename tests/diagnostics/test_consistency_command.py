@@ -17,7 +17,8 @@ def record(task, seed, success, distance, values=()):
     seen = tuple(Realised(step=8 * i, offset=8, distance=distance + 0.01 * i, change=distance / 2 + 0.1 * i, on_plan=True)
                  for i in range(3))
     return EpisodeRecord(task=task, condition="clean", seed=seed, success=success, held=success, steps=24, calls=3, evaluations=12,
-                         outside=0, instruction="do it", actions_digest="0" * 16, peak_memory_mb=1.0, consistency=seen, values=values)
+                         outside=0, instruction="do it", actions_digest="0" * 16, peak_memory_mb=1.0, consistency=seen, values=values,
+                         call_steps=(0, 8, 16)[: len(values)])
 
 
 @pytest.fixture

@@ -28,7 +28,8 @@ whether episodes that succeed are those in which the future came out as imagined
   skill    what imagining explains of what changed: 0 for a future in which nothing moves, below zero for a worse one
   collapse rank correlation of log C with how much changed; below zero, what stands still looks consistent
 
-The scale tau drops out of all of them. Where plans have a value, d and AUC of the value stand beside.
+The scale tau drops out of all of them. Where plans have a value, d and AUC of the value stand beside. Episodes that succeed end early, so
+that they are told from another stretch of the way than those that fail; with before=40 all are told from their first 40 steps.
 
 examples
   foreact eval runs/cosmos-policy-tiny --name watched consistency=latent seeds_per_task=50
@@ -36,9 +37,9 @@ examples
   foreact diagnose consistency runs/a/evaluations/watched runs/b/evaluations/watched --out runs/consistency.html
 
 settings
-  tau=1.0   offset=null (frames so many steps ahead only)   seed=0   resamples=500"""
+  tau=1.0   offset=null (frames so many steps ahead only)   before=null (those imagined before this step only)   seed=0   resamples=500"""
 SETTINGS = True
-KEYS = ("tau", "offset", "seed", "resamples")
+KEYS = ("tau", "offset", "before", "seed", "resamples")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,7 @@ class ConsistencySettings:
 
     tau: float = 1.0
     offset: int | None = None
+    before: int | None = None
     seed: int = 0
     resamples: int = 500
 
@@ -71,7 +73,7 @@ def main(options: argparse.Namespace, settings: list[str]) -> Result:
     for folder in [one for path in options.evaluations for one in _watched(path)]:
         records = Evaluation.load(folder).episodes
         try:
-            scores = scored(records, tau=config.tau, offset=config.offset)
+            scores = scored(records, tau=config.tau, offset=config.offset, before=config.before)
         except DatasetError as error:
             raise DatasetError(error.what, where=str(folder), found=error.found, accepted=error.accepted,
                                next_step=error.next_step) from error
@@ -120,7 +122,7 @@ def _figures(scores: Scored, records: tuple[EpisodeRecord, ...], config: Consist
             "skill": scores.skill, "skill_interval": interval(scores, lambda one: one.skill, **spread),
             "collapse": collapse(scores), "collapse_interval": interval(scores, collapse, seed=config.seed,
                                                                         resamples=min(config.resamples, 100)),
-            "value": _value(records, spread)}
+            "value": _value(records, config.before, spread)}
 
 
 def _means(scores: Scored) -> dict[str, float]:
@@ -132,7 +134,7 @@ def _means(scores: Scored) -> dict[str, float]:
             for name, kept in (("c_success", scores.success), ("c_failure", ~scores.success))}
 
 
-def _value(records: tuple[EpisodeRecord, ...], spread: dict[str, int]) -> dict[str, Any] | None:
+def _value(records: tuple[EpisodeRecord, ...], before: int | None, spread: dict[str, int]) -> dict[str, Any] | None:
     """The same of the mean value of an episode's plans, where every plan has one: as a score, it is read as a distance below zero."""
     from types import SimpleNamespace
 
@@ -141,8 +143,9 @@ def _value(records: tuple[EpisodeRecord, ...], spread: dict[str, int]) -> dict[s
     if not all(record.values for record in records):
         return None
     read = [SimpleNamespace(task=r.task, seed=r.seed, success=r.success, consistency=[
-        SimpleNamespace(offset=0, distance=-value, change=0.0, on_plan=True) for value in r.values]) for r in records]
-    return separation(scored(read), **spread)
+        SimpleNamespace(step=step, offset=0, distance=-value, change=0.0, on_plan=True)
+        for step, value in zip(r.call_steps, r.values, strict=True)]) for r in records]
+    return separation(scored(read, before=before), **spread)
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,9 @@ all alike, drops out of everything below; the paper's own mean of C would keep i
 A task is aligned where its successes are the more consistent. The paper tells its AUC over those tasks alone, which chooses by what is then
 measured; both are given. Intervals are percentile bootstraps over seeds, all episodes of a seed drawn together. Frames count until which
 the robot did what the plan said, where there are any; else, as under a regime that looks again before a frame is due, all.
+
+An episode that succeeds ends, so its frames are from earlier on the way than those of one that fails, and a difference may be one between
+stretches of the way. Told from what was imagined before some step (`before`), all episodes are told from the same stretch.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ _FOLDS = 5
 class Frame(Protocol):
     """An imagined frame that came due, as evaluations keep it."""
 
+    step: int
     offset: int
     distance: float
     change: float
@@ -88,9 +92,13 @@ class Scored:
         return self.at(np.isin(self.task, tasks))
 
 
-def scored(records: Sequence[Record], *, tau: float = 1.0, offset: int | None = None) -> Scored:
-    """Episodes in which something came due; raises `DatasetError` where there are none. offset: frames so far ahead only."""
-    frames = [[one for one in record.consistency if offset is None or one.offset == offset] for record in records]
+def scored(records: Sequence[Record], *, tau: float = 1.0, offset: int | None = None, before: int | None = None) -> Scored:
+    """Episodes in which something came due; raises `DatasetError` where there are none.
+
+    offset: frames so far ahead only. before: those imagined before this control step only.
+    """
+    frames = [[one for one in record.consistency if offset in (None, one.offset) and (before is None or one.step < before)]
+              for record in records]
     on_plan = any(one.on_plan for own in frames for one in own)
     frames = [[one for one in own if one.on_plan or not on_plan] for own in frames]
     pairs = [(record, own) for record, own in zip(records, frames, strict=True) if own]
