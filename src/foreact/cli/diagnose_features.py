@@ -79,7 +79,7 @@ def _pictures(found: dict[str, Any], drawn: Any, config: FeaturesSettings) -> di
     made: dict[str, Any] = {"frames": {camera: pictures[shown] for camera, pictures in drawn.pictures.items()}, "colours": {}, "maps": {},
                             "grids": {name: drawn.grids[name] for name in names}}
     for name in names:
-        colours, shares = principal_colours(drawn.parts[name])
+        colours, shares = principal_colours(drawn.parts[name], cameras=grid[0])
         made["colours"][name] = (colours[shown], shares)
     if config.tsne and drawn.cells is not None:
         rows = even_tokens(drawn.cells, seed=config.seed)
@@ -101,7 +101,7 @@ def _text(found: dict[str, Any]) -> str:
                  for target in targets]
         lines.append(f"  {name:<12}" + "".join(f"{cell:>30}" for cell in cells))
     chance = found["probes"][str(found["layer"])]
-    lines.append(f"  {'chance':<12}" + "".join(f"{chance[target]['chance']:>30.2f}" if chance.get(target) else f"{'-':>30}"
+    lines.append(f"  {'chance':<12}" + "".join(f"{round(chance[target]['chance'], 2) + 0.0:>30.2f}" if chance.get(target) else f"{'-':>30}"
                                                for target in targets))
     names = found["cka"]["names"]
     if "teacher" in names:

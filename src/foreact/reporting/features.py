@@ -39,13 +39,18 @@ def _head(found: Mapping[str, Any]) -> str:
         if one := own.get(target):
             beside = f"; teacher {teacher[target]['value']:.2f}" if teacher.get(target) else ""
             tiles += tile(title, f"{one['value']:.2f}",
-                          f"{unit}, 95 %: {one['low']:.2f} to {one['high']:.2f}; chance {one['chance']:.2f}{beside}")
+                          f"{unit}, 95 %: {one['low']:.2f} to {one['high']:.2f}; chance {_number(one['chance'])}{beside}")
     about = "the present frame" if found["offset"] == 0 else f"the frame {found['offset']} steps ahead"
     samples = found["samples"]
     return (f'<section id="head"><h1>What the hidden states hold</h1><p>{escape(found["run"])}: states of {escape(found["stream"])} about '
             f"{about} after layer {found['layer']} of {found['depth']}, at evaluation {found['evaluation']} of the backbone while the "
             f"model acts, noise level {found['sigma']:.2f}. {samples['frames']} frames of {samples['episodes']} episodes that the run was "
             f"not trained on. Teacher: {escape(found['teacher'] or 'none')}.</p><div class=\"tiles below\">{tiles}</div></section>")
+
+
+def _number(value: float) -> str:
+    """To two places, without a sign before nothing."""
+    return f"{round(value, 2) + 0.0:.2f}"
 
 
 def _name(part: str) -> str:
@@ -55,9 +60,11 @@ def _name(part: str) -> str:
 # --- pictures -----------------------------------------------------------------------------------------------------------
 
 def _colours(found: Mapping[str, Any], drawn: Mapping[str, Any]) -> str:
-    shares = "; ".join(f"{_name(name)}: {100 * sum(share):.0f} % of the variance" for name, (_, share) in drawn["colours"].items())
-    lead = ("The first three principal components of all tokens as red, green and blue over the frame that the states are about: places "
-            f"of one colour are alike to the network. Hues of two rows cannot be compared. {escape(shares)}.")
+    shares = "; ".join(f"{_name(name)}: " + ", ".join(f"{100 * sum(own):.0f} %" for own in each)
+                       for name, (_, each) in drawn["colours"].items())
+    lead = ("The first three principal components of the tokens of a camera, each frame's mean taken off, as red, green and blue over the "
+            "frame that the states are about: places of one colour are alike to the network. Hues of two rows cannot be compared. Variance "
+            f"that the three hold, camera by camera: {escape(shares)}.")
     image = data_uri("image/png", _sheet(drawn))
     return section("colours", "Principal components over the frames", lead,
                    f'<div class="card"><img alt="principal components over the frames" src="{image}" style="width:100%"></div>')
@@ -135,6 +142,7 @@ def _probes(found: Mapping[str, Any]) -> str:
             own = [(int(name), probes[name][target]) for name in layers if probes[name].get(target)]
             x = [at for at, _ in own]
             axes.fill_between(x, [s["low"] for _, s in own], [s["high"] for _, s in own], color=THEME["model"], alpha=0.16, lw=0)
+            axes.vlines(x, [s["low"] for _, s in own], [s["high"] for _, s in own], color=THEME["model"], alpha=0.28, lw=4)
             axes.plot(x, [s["value"] for _, s in own], "-o", color=THEME["model"], lw=1.6, ms=4)
             axes.plot(x, [s["chance"] for _, s in own], color=THEME["faint"], lw=0.8, ls=(0, (3, 2)))
             for part, role in (("teacher", "baseline"), ("pixels", "plan")):
@@ -165,7 +173,7 @@ def _cell(one: Mapping[str, Any] | None) -> str:
     if one is None:
         return ""
     return (f"{one['value']:.2f} <br><span class='faint small'>{one['low']:.2f} to {one['high']:.2f}"
-            f"<br>chance {one['chance']:.2f}</span>")
+            f"<br>chance {_number(one['chance'])}</span>")
 
 
 def _likeness(found: Mapping[str, Any]) -> str:
@@ -190,4 +198,4 @@ def _likeness(found: Mapping[str, Any]) -> str:
     figure = themed(draw, name="cka", wide=(side + 0.6, side), narrow=(4.4, 4.4), label="Likeness of layers and teacher")
     lead = ("Linear CKA, debiased, over tokens without the mean of their place: 1 for a turned and scaled copy, 0 for nothing in common.")
     return section("cka", "Likeness of layers" + (" and teacher" if found["teacher"] else ""), lead,
-                   f'<div class="card" style="max-width: 640px">{figure}</div>')
+                   f'<div class="card" style="max-width: {min(180 + 72 * len(names), 760)}px">{figure}</div>')

@@ -52,12 +52,15 @@ def test_colours_tell_two_kinds_of_places_apart():
     draw = np.random.default_rng(0)
     kinds = np.tile([0, 0, 1, 1], (20, 1))
     tokens = 5.0 * np.eye(2)[kinds] @ draw.normal(size=(2, 12)) + 0.1 * draw.normal(size=(20, 4, 12))
+    tokens = tokens + 30.0 * draw.normal(size=(20, 1, 12))  # which frame it is counts for nothing
     colours, shares = principal_colours(tokens)
-    assert colours.min() >= 0 and colours.max() <= 1 and shares[0] > 0.9
+    assert colours.min() >= 0 and colours.max() <= 1 and shares[0][0] > 0.9
+    both, _ = principal_colours(np.concatenate([tokens, 100.0 * tokens], axis=1), cameras=2)
+    np.testing.assert_allclose(both[:, :4], colours)
     assert abs(colours[:, :2, 0].mean() - colours[:, 2:, 0].mean()) > 0.8
     rows = even_tokens(kinds, most=40)
     assert len(rows) == 40 and kinds.reshape(-1)[rows].sum() == 20
-    points, _ = token_map(tokens, rows)
+    points, _ = token_map(tokens - tokens.mean(axis=1, keepdims=True), rows)
     near = [points[kinds.reshape(-1)[rows] == kind] for kind in (0, 1)]
     assert np.linalg.norm(near[0].mean(axis=0) - near[1].mean(axis=0)) > max(part.std(axis=0).max() for part in near)
 

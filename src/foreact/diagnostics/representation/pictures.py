@@ -14,12 +14,18 @@ from foreact.diagnostics.scikit import scikit
 __all__ = ["even_tokens", "principal_colours", "token_map"]
 
 
-def principal_colours(tokens: Float[np.ndarray, "samples places width"]) -> tuple[Float[np.ndarray, "samples places 3"], list[float]]:
-    """In [0, 1], and what share of the variance each component holds; each is spread over its 2nd to 98th percentile."""
-    rows = np.asarray(tokens, dtype=np.float64).reshape(-1, tokens.shape[-1])
+def principal_colours(tokens: Float[np.ndarray, "samples places width"], *, cameras: int = 1,
+                      ) -> tuple[Float[np.ndarray, "samples places 3"], list[list[float]]]:
+    """In [0, 1], camera by camera, and what share of the variance each component holds. The mean of each frame is taken off, which says
+    which frame it is and not where in it; each component is spread over its 2nd to 98th percentile."""
+    drawn = [_colours(part) for part in np.split(np.asarray(tokens, dtype=np.float64), cameras, axis=1)]
+    return np.concatenate([colours for colours, _ in drawn], axis=1), [shares for _, shares in drawn]
+
+
+def _colours(tokens: np.ndarray) -> tuple[np.ndarray, list[float]]:
+    rows = (tokens - tokens.mean(axis=1, keepdims=True)).reshape(-1, tokens.shape[-1])
     model = scikit("decomposition", purpose="drawing hidden states").PCA(n_components=min(3, *rows.shape), svd_solver="covariance_eigh")
-    found = np.zeros((len(rows), 3))
-    projected = model.fit_transform(rows)
+    projected, found = model.fit_transform(rows), np.zeros((len(rows), 3))
     low, high = np.quantile(projected, [0.02, 0.98], axis=0)
     found[:, :projected.shape[1]] = np.clip((projected - low) / np.maximum(high - low, 1e-12), 0, 1)
     return found.reshape(*tokens.shape[:2], 3), [float(share) for share in model.explained_variance_ratio_]
