@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,15 +98,10 @@ def features_of(path: Path, dataset: Path, config: FeaturesSettings) -> tuple[di
 
 def _windows(path: Path, run: Any, dataset: Path, config: FeaturesSettings) -> tuple[list[Window], np.ndarray, Any]:
     """Frames spread evenly over episodes that the run was not trained on, each with all of its future inside the episode."""
-    from foreact.data.lerobot import Dataset
-    from foreact.training.checkpoint import find
-    from foreact.training.prepare import open_material, windows
+    from foreact.cli.seen_frames import unseen
 
-    data = Dataset.open(dataset)
-    material = open_material(run, data, stated=None, cache=None)
-    trained_on = find(path).progress()["dataset"]["fingerprint"]
-    episodes = material.held_out if trained_on == data.fingerprint else tuple(range(len(data.episodes)))
-    source = windows(None, replace(run, windows=replace(run.windows, encode_once=False, action_free=0.0)), material, episodes)
+    material, source, episodes = unseen(run, path, dataset)
+    data = material.dataset
     ahead = max((run.model.coupling.horizon - 1, *run.model.coupling.future_offsets))
     long = [e for e in episodes if data.episodes[e].length > ahead]
     if len(long) < 4:

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     from foreact.contract.context import Context
+    from foreact.data.windows import Windows
+    from foreact.training.prepare import Material
 
-__all__ = ["SeenFrame", "SeenSettings", "add_options", "camera_of", "figures", "instructed", "instructions", "measured", "pictures", "seen"]
+__all__ = ["SeenFrame", "SeenSettings", "add_options", "camera_of", "figures", "instructed", "instructions", "measured", "pictures", "seen",
+           "unseen"]
 
 FIGURES = ("share", "ratio", "centroid", "shuffled", "without_common")
 
@@ -65,26 +68,33 @@ def camera_of(model: Any, asked: str | None) -> str:
     return camera
 
 
+def unseen(run: Any, folder: Path, dataset: Path) -> tuple[Material, Windows, tuple[int, ...]]:
+    """The dataset as the run sees it, windows of those of its episodes that the run in `folder` was not trained on, and which they are."""
+    from foreact.contract.errors import DatasetError
+    from foreact.data.lerobot import Dataset
+    from foreact.training.checkpoint import find
+    from foreact.training.prepare import open_material, windows
+
+    data = Dataset.open(dataset)
+    material = open_material(run, data, stated=None, cache=None)
+    trained_on = find(folder).progress()["dataset"]["fingerprint"]
+    episodes = material.held_out if trained_on == data.fingerprint else tuple(range(len(data.episodes)))
+    if not episodes:
+        raise DatasetError("the run was trained on all of these episodes", where=str(dataset), accepted="episodes that it has not seen")
+    run = replace(run, windows=replace(run.windows, encode_once=False, action_free=0.0))
+    return material, windows(None, run, material, episodes), episodes
+
+
 def seen(run: Any, options: argparse.Namespace, config: SeenSettings, camera: str) -> list[SeenFrame]:
     """Frames spread over episodes, in which an object is seen; of the run's own dataset only what it was not trained on."""
     import numpy as np
 
     from foreact.contract.errors import DatasetError
     from foreact.data.annotations import AnnotationStore
-    from foreact.data.lerobot import Dataset
     from foreact.envs.semantics import OBJECT
-    from foreact.training.checkpoint import find
-    from foreact.training.prepare import open_material, windows
 
-    data = Dataset.open(options.data)
-    material = open_material(run, data, stated=None, cache=None)
-    trained_on = find(options.run).progress()["dataset"]["fingerprint"]
-    episodes = material.held_out if trained_on == data.fingerprint else tuple(range(len(data.episodes)))
-    if not episodes:
-        raise DatasetError("the run was trained on all of these episodes", where=str(options.data),
-                           accepted="episodes that it has not seen")
-    source = windows(None, replace(run, windows=replace(run.windows, encode_once=False, action_free=0.0)), material, episodes)
-    store = AnnotationStore(data, [f"segmentation.{camera}"], size=run.windows.image_size, cache=material.cache)
+    material, source, _ = unseen(run, options.run, options.data)
+    store = AnnotationStore(material.dataset, [f"segmentation.{camera}"], size=run.windows.image_size, cache=material.cache)
     found: list[SeenFrame] = []
     for index in np.random.default_rng(config.seed).permutation(len(source)):
         if len(found) == config.frames:
