@@ -178,7 +178,9 @@ def collapse(found: Scored) -> float:
 
 def interval(found: Scored, measure: Callable[[Scored], float], *, seed: int = 0, confidence: float = 0.95, resamples: int = 500,
              ) -> list[float]:
-    """Percentile bootstrap over seeds; draws in which the measure is not defined are left out."""
+    """Percentile bootstrap over seeds; draws in which the measure is not defined are left out, and NaN where it is not of all."""
+    if not np.isfinite(measure(found)):
+        return [float("nan")] * 2
     generator, seeds = np.random.default_rng(seed), np.unique(found.seed)
     places = [np.flatnonzero(found.seed == one) for one in seeds]
     drawn = (np.concatenate([places[i] for i in generator.integers(0, len(seeds), len(seeds))]) for _ in range(resamples))

@@ -34,6 +34,8 @@ def _number(value: float | None, sign: bool = True) -> str:
 
 
 def _with(of: Mapping[str, Any], name: str, sign: bool = True) -> str:
+    if of[name] is None or not math.isfinite(of[name]):
+        return "?"
     low, high = of[f"{name}_interval"]
     return f"{_number(of[name], sign)} <span class='faint'>{_number(low, sign)} to {_number(high, sign)}</span>"
 
@@ -50,20 +52,22 @@ def _head(found: Mapping[str, Any]) -> str:
 
 
 def _table(found: Mapping[str, Any]) -> str:
-    rows = []
+    rows, more = [], []
     for one in found["evaluations"]:
         aligned = one["aligned"]
         some = f"{len(aligned['tasks'])} of {len(one['tasks'])}"
-        rows.append([escape(one["name"]), escape(one["distance"]), str(one["all"]["episodes"]), _with(one["all"], "d"),
-                     _with(one["all"], "auc", False), f"{some}: {_with(aligned, 'auc', False)}" if "auc" in aligned else some,
-                     "" if one["value"] is None else _with(one["value"], "auc", False), _with(one, "skill"), _with(one, "collapse")])
-    rows += [[f"paper: {escape(name)}", "latent", "", _number(of["d"]), "", _number(of["auc"], False), "", "", ""]
-             for name, of in found["paper"].items()]
-    head = ["evaluation", "distance", "episodes", "Cohen's d", "AUC", "AUC over aligned tasks", "AUC of the value", "skill", "collapse"]
+        rows.append([escape(one["name"]), str(one["all"]["episodes"]), _with(one["all"], "d"), _with(one["all"], "auc", False),
+                     f"{some}: {_with(aligned, 'auc', False)}" if "auc" in aligned else some])
+        value = ["", ""] if one["value"] is None else [_with(one["value"], "d"), _with(one["value"], "auc", False)]
+        more.append([escape(one["name"]), escape(one["distance"]), str(one["frames"]), _with(one, "skill"), _with(one, "collapse"), *value])
+    rows += [[f"paper: {escape(name)}", "", _number(of["d"]), "", _number(of["auc"], False)] for name, of in found["paper"].items()]
+    head = ["evaluation", "episodes", "Cohen's d", "AUC", "AUC over aligned tasks"]
+    heads = ["evaluation", "distance", "frames", "skill", "collapse", "d of the value", "AUC of the value"]
     lead = ("Each with its 95 % interval over seeds. d: of successes less failures, in z-scores of log C within each task. AUC: of telling "
             "them apart on seeds that the regression has not seen. Skill: 0 for a future in which nothing moves. Collapse: rank "
             "correlation of log C with how much changed.")
-    return section("figures", "In figures", lead, f'<div class="card">{table(head, rows)}</div>')
+    body = f'<div class="card">{table(head, rows)}</div><div class="card below">{table(heads, more)}</div>'
+    return section("figures", "In figures", lead, body)
 
 
 def _evaluation(one: Mapping[str, Any], drawn: Mapping[str, Any], index: int) -> str:
@@ -85,6 +89,8 @@ def _evaluation(one: Mapping[str, Any], drawn: Mapping[str, Any], index: int) ->
         axes.set_ylabel("share of episodes")
 
     def scatter(figure: Any, narrow: bool) -> None:
+        from matplotlib.ticker import LogLocator
+
         axes = figure.subplots()
         for _, role, kept in _SIDES:
             mine = shown[of_success[shown] == kept]
@@ -94,6 +100,10 @@ def _evaluation(one: Mapping[str, Any], drawn: Mapping[str, Any], index: int) ->
         axes.plot(reach, reach, color=THEME["faint"], lw=0.8, ls=(0, (3, 2)))
         axes.set_xscale("log")
         axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):  # a range is often less than a power of ten
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter("")
         axes.set_xlabel("change of what was seen")
         axes.set_ylabel("distance to what was imagined")
 
