@@ -66,7 +66,7 @@ def tiny() -> Run:
         backbone=DiffusionTransformer.Config(width=160, depth=4, heads=4, head_dim=40),
         coupling=PostPredictionHead.Config(
             horizon=16, future_offsets=(8, 16), learns_on="true",
-            head=DirectDecoder.Config(),
+            head=DirectDecoder.Config(noise=0.3),
             imagination=Denoised.Config(target="sample", steps=4)),
         regime=Chunked.Config(replan=8),
         text=presets.SMALL_WORDS), action_free=_UNLABELLED)
