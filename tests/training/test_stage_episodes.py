@@ -10,12 +10,13 @@ import pytest
 from tiny_training import ACTION, FITTED, OBSERVATION, losses_of, tiny_model
 
 from foreact.contract.errors import ConfigError, TrainingError
+from foreact.contract.normalisation import FeatureStatistics
 from foreact.data.cache import Cache
 from foreact.data.lerobot import Dataset, DatasetWriter, Feature
 from foreact.data.lerobot.conventions import Specs, standard_features
 from foreact.training.feed import feed
 from foreact.training.parallel import Team
-from foreact.training.prepare import open_material, stage_windows, windows
+from foreact.training.prepare import normalise, open_material, stage_windows, windows
 from foreact.training.run import Run
 from foreact.training.trainer import train
 
@@ -78,6 +79,22 @@ def test_the_scale_of_actions_comes_from_where_actions_are_learnt(mixed: Path, c
         deviation = load_model(out).action_scaler.scale
         assert (deviation < largest).all()
         assert (deviation > 0.4 * largest / 3).all()
+
+
+def test_hidden_actions_say_nothing_of_their_scale(mixed: Path, cache: Cache) -> None:
+    """The scale is that of the episodes whose actions training sees, to the last bit; with none left there is nothing to learn."""
+    run = replace(FITTED, windows=replace(FITTED.windows, action_free=0.5))
+    material = open_material(run, Dataset.open(mixed), stated=None, cache=cache)
+    model = tiny_model(run)
+    normalise(model, run, material)
+    source = windows(model, replace(run, windows=replace(run.windows, encode_once=False)), material, material.train)
+    free = ~source.batch(np.arange(len(source))).has_action.numpy()
+    assert 0 < free.sum() < len(free)
+    rows = source.rows[~free]
+    seen = FeatureStatistics.of(material.dataset.column("action")[rows])
+    assert np.allclose(model.action_scaler.scale.numpy(), seen.std, atol=1e-6)
+    with pytest.raises(ConfigError, match="all are hidden"):
+        normalise(model, replace(run, windows=replace(run.windows, action_free=1.0)), material)
 
 
 def test_going_on_within_a_limited_stage_changes_nothing(mixed: Path, cache: Cache, tmp_path: Path) -> None:
