@@ -18,6 +18,7 @@ from foreact.data.lerobot.conventions import Specs, standard_features
 from foreact.nets.self_distilled import SelfDistilled
 from foreact.objectives.representation import Alignment
 from foreact.substrates.frozen_features import FrozenFeatures
+from foreact.training.checkpoint import load_model
 from foreact.training.run import SubstrateFit
 from foreact.training.teacher import TeacherTraining, r_squared, train_teacher
 from foreact.training.trainer import train
@@ -109,6 +110,12 @@ def test_runs_that_share_it_encode_every_frame_once_and_none_while_training(teac
     assert images_encoded("another-seed", True, weight=0.1) == probe
     assert images_encoded("and-another-seed", True, patchwise=0.0) == probe
     assert images_encoded("one-of-its-own", False) > 80
+
+    def gone(folder: str) -> None:
+        raise AssertionError("a checkpoint holds all that it needs")
+
+    monkeypatch.setattr("foreact.substrates.frozen_features.read_teacher", gone)
+    assert load_model(tmp_path / "first").config.alignment.teacher.folder == str(teacher)
 
 
 def test_interrupted_it_leaves_nothing(dataset: Path, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
