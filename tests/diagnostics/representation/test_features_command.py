@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
         for name, episodes, words in (("seen", 4, ["annotations.segmentation=true"]), ("plain", 2, [])):
             assert run(["collect", "--tasks", "button-press-topdown", "--out", str(folder / name), "--workers", "1", f"episodes={episodes}",
                         "size=32", "expert.steps_after_success=0", *words]) == 0
-        for name, words in (("joint", []), ("agra", ["model.coupling.head.depth=3"]), ("fast-wam", []), ("cosmos-policy", [])):
+        for name, words in (("agra", ["model.coupling.head.depth=3"]), ("fast-wam", [])):
             assert run(["train", name, "--data", str(folder / "plain"), "--out", str(folder / name), "--device", "cpu", *SMALL,
                         *words]) == 0
         yield folder
@@ -67,28 +67,22 @@ def test_a_teacher_is_taken_from_a_folder(folder, capsys):
     assert found["teacher"].startswith("teacher in") and list(found["probes"]) == ["1", "teacher", "pixels"]
 
 
-def test_a_frame_that_is_some_tokens_of_a_stream_is_found(folder, capsys):
-    """A coupling in which present and future are tokens of one stream."""
-    found = measured(folder, capsys, "cosmos-policy", "layers=[1]")
-    assert found["stream"] == "video" and found["sigma"] == 1.0 and found["grid"][0] == 2
-
-
 def test_a_teacher_is_taken_from_another_run(folder, capsys):
-    found = measured(folder, capsys, "joint", f"teacher={folder / 'agra'}", "layers=[1]", "time=2", "evaluation=2")
-    assert found["offset"] == 16 and 0 < found["sigma"] < 1
-    own = measured(folder, capsys, "agra", "layers=[1]", "time=2")
-    assert found["probes"]["teacher"] == own["probes"]["teacher"]  # the very same features of the very same frames
+    found = measured(folder, capsys, "fast-wam", f"teacher={folder / 'agra'}", "layers=[1]")
+    own = measured(folder, capsys, "agra", "layers=[1]", "stream=frame", "cover=0.2")
+    assert found["teacher"] == f"FrozenFeatures of {folder / 'agra'}" and own["teacher"] == "FrozenFeatures of this run"
+    assert found["probes"]["teacher"]["action"] == own["probes"]["teacher"]["action"]  # the very same features of the very same frames
 
 
 @pytest.mark.parametrize(("words", "says"), [
     (["layer=9"], "no such layer"), (["stream=action"], "grid of frames"), (["time=3"], "so far ahead"), (["frames=2"], "too small"),
-    (["teacher=joint"], "teacher"), (["evaluation=99"], "not evaluated so often")])
+    (["teacher=fast-wam"], "no teacher for these pictures"), (["evaluation=99"], "not evaluated so often")])
 def test_what_is_not_there_is_named(folder, capsys, words, says):
-    words = [word.replace("=joint", f"={folder / 'joint'}") for word in words]
-    assert run(["diagnose", "features", str(folder / "joint"), "--data", str(folder / "seen"), *FEW, *words]) != 0
+    words = [word.replace("=fast-wam", f"={folder / 'fast-wam'}") for word in words]
+    assert run(["diagnose", "features", str(folder / "agra"), "--data", str(folder / "seen"), *FEW, *words]) != 0
     assert says in capsys.readouterr().err
 
 
 def test_the_episodes_of_the_training_are_refused(folder, capsys):
-    assert run(["diagnose", "features", str(folder / "joint"), "--data", str(folder / "plain"), *FEW]) != 0
+    assert run(["diagnose", "features", str(folder / "fast-wam"), "--data", str(folder / "plain"), *FEW]) != 0
     assert "trained on" in capsys.readouterr().err
