@@ -155,7 +155,8 @@ def take_substrate(model: WorldActionModel, run: Run, other: Path) -> set[str]:
     weights, taken = find(other).model(), set()
     for name, substrate in model.substrates.items():
         source = next((n for n in (name, *have) if have.get(n) == substrate.config), None)
-        if source is None and name in ("teacher", "visual_state"):
+        seen_apart = model.view is not None and name != "view"  # the action lives in the view, the future in a space of its own
+        if source is None and (seen_apart or name in ("teacher", "visual_state")):
             continue
         if source is None:
             raise ConfigError("the other run has another substrate", where="substrate_of", found=theirs.substrate,
