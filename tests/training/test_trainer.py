@@ -59,6 +59,17 @@ def test_stored_encodings_and_images_train_the_same(trained: Path, dataset: Path
             assert value == pytest.approx(theirs[name], rel=0.02), (kind, step, name)  # encodings are stored as float16
 
 
+def test_a_future_in_a_space_of_its_own_is_fitted_where_the_view_is_another_runs(trained: Path, dataset: Path, cache: Cache,
+                                                                                 tmp_path: Path) -> None:
+    coarser = replace(FITTED.model.substrate, channels=2)
+    run = replace(FITTED, model=replace(FITTED.model, substrate=coarser, view=FITTED.model.substrate))
+    train(run, dataset=dataset, out=tmp_path / "apart", cache=cache, device="cpu", substrate_of=trained)
+    theirs, ours = find(trained).model(), find(tmp_path / "apart").model()
+    shared = {name: value for name, value in theirs.items() if name.startswith("substrate.")}
+    assert all(torch.equal(ours[name.replace("substrate.", "view.", 1)], value) for name, value in shared.items())
+    assert any(ours[name].shape != value.shape for name, value in shared.items())
+
+
 def test_substrate_of_another_run_is_the_very_same(trained: Path, dataset: Path, cache: Cache, tmp_path: Path) -> None:
     run = replace(FITTED, training=replace(FITTED.training, seed=9))
     train(run, dataset=dataset, out=tmp_path / "other", cache=cache, device="cpu", substrate_of=trained)

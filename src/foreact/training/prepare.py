@@ -146,7 +146,8 @@ def take_substrate(model: WorldActionModel, run: Run, other: Path) -> set[str]:
     """Copy the fitted substrates of another run, so that two models live in the very same space; returns the names of those copied.
 
     A baseline that predicts nothing takes only what it sees the present through, by whatever name the other run has it. What the
-    action does not live in, a teacher or a visual state, may be another one, which is then left to be fitted.
+    action does not live in may be another one, which is then left to be fitted: a teacher, a visual state, or a future in a space of
+    its own where the present is seen through a view.
     """
     theirs = load_run(other).model
     have = {"substrate": theirs.substrate, **{f"beside.{part.name}": part.substrate for part in theirs.beside}}
