@@ -45,6 +45,8 @@ CARD = Card(
         "state alone.",
         "Everything is learnt from the dataset at hand, videos of the same robot and tasks; instructions are hashed words with a learnt "
         "table.",
+        "After 1000 steps on two Meta-World tasks with 40 demonstrations each, a quarter of them labelled, size tiny solved 10 of 20 "
+        "development seeds (30 to 70 %); chance solves none of 40.",
         "At size tiny latent actions are predicted as clean samples.",
         "The published size is not known here; size paper is a policy of about 0.5 B parameters.",
     ),

@@ -12,7 +12,6 @@ from foreact.couplings.imagination import Denoised
 from foreact.couplings.post_head import PostPredictionHead
 from foreact.model import Part, WorldActionModel
 from foreact.nets.action_expert import ActionExpert
-from foreact.nets.direct_decoder import DirectDecoder
 from foreact.recipes import presets
 from foreact.recipes.recipe import Card, Recipe
 from foreact.regimes.chunked import Chunked
@@ -40,10 +39,10 @@ CARD = Card(
         "Frames and points are streams of one transformer that see each other; PointAction lays their latents side by side in one picture.",
         "Points are predicted as metres in patches of mean points; PointAction encodes the map as a picture by the video autoencoder.",
         "Everything is learnt from the dataset at hand; PointAction adapts a foundation video model, and fits the decoder apart from it.",
-        "At size tiny the decoder regresses the chunk, since a denoiser learns too slowly for the budget; at size paper it is a denoiser, "
-        "as in the source.",
         "At size tiny the decoder learns from predicted points, whose gradient does not reach the predictor.",
         "Instructions are hashed words with a learnt table.",
+        "After 450 steps on two Meta-World tasks with 40 demonstrations each, size tiny solved 7 of 20 development seeds (18 to 57 %); "
+        "chance solves none of 40.",
         "At size tiny both parts are predicted as clean samples, the frames as changes from the present.",
         "The published size is not known here; size paper is a predictor of about 2 B parameters.",
     ),
@@ -62,7 +61,7 @@ def tiny() -> Run:
         backbone=DiffusionTransformer.Config(width=160, depth=3, heads=4, head_dim=40),
         coupling=PostPredictionHead.Config(
             horizon=16, future_offsets=(8, 16), learns_on="predicted", shown=("points",),
-            head=DirectDecoder.Config(),
+            head=ActionExpert.Config(depth=3, sees_present=False, sees_text=False),
             imagination=Denoised.Config(target="sample", space="changes", steps=2)),
         regime=Chunked.Config(replan=8),
         text=presets.SMALL_WORDS))
