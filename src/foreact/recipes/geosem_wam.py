@@ -34,6 +34,7 @@ CARD = Card(
     backbone="Diffusion",
     coupling="Post-prediction head",
     regime="Chunked",
+    census="GeoSem-WAM",
     deviations=(
         "Depth and masks come from the simulator; the source's abstract does not say whence, and a real robot would take them from models.",
         "The branches are streams of tokens in the same transformer, on a grid of half the resolution at size tiny; the source's text was "
