@@ -140,8 +140,8 @@ def test_one_leaking_cell_in_the_attention_is_named(monkeypatch):
     """The network looks at one action token from the video, though the layout does not let it."""
     model, honest = alive(config("JointGeneration")), expert_stack.look
 
-    def leaking(name, query, seen, layout):
-        attended = honest(name, query, seen, layout)
+    def leaking(name, query, seen, layout, layer, places):
+        attended = honest(name, query, seen, layout, layer, places)
         if name == "video" and "action" in seen:
             attended = attended + 1e-3 * seen["action"][1][:, :, :1]
         return attended

@@ -86,7 +86,7 @@ def test_records_say_what_happened(reference, environment):
     summary = reference.summary()
     assert summary["n"] == 6 and summary["interval_method"].startswith("Wilson")
     assert summary["conditions"]["clean"]["tasks"].keys() == set(TASKS)
-    assert summary["latency_ms"]["alone"]["n"] == 8 and 50 < summary["peak_memory_mb"] <= peak_memory_mb()
+    assert summary["latency_ms"]["alone"]["n"] == 8 and 50 < summary["peak_memory_mb"] <= peak_memory_mb() + 0.05
     assert summary["protocol"]["tasks"] == list(TASKS) and summary["protocol"]["versions"].keys() >= {"metaworld", "mujoco", "foreact"}
     json.dumps(summary, allow_nan=False)
 
