@@ -85,7 +85,7 @@ def test_the_stand_in_is_what_the_action_reads(uwm, foresight):
     plain, changed = uwm.plan(context, noise=noise).actions, uwm.plan(context, noise=noise, through=through).actions
     assert torch.equal(plain, changed) == (foresight == "own")
     assert torch.equal(uwm.plan(context, noise=noise, through=through).actions, changed)
-    if foresight == "true":
+    if foresight == "expert":
         other = stand_in(uwm, foresight, context, coming[::-1], noise)
         assert not torch.equal(uwm.plan(context, noise=noise, through=other).actions, changed)
 
@@ -97,12 +97,12 @@ def test_a_model_whose_action_reads_no_future_is_refused():
 
 def test_a_control_has_no_foresight():
     with pytest.raises(ConfigError, match="imagines nothing"):
-        evaluate(ScriptedExpert.Config(), EvaluationConfig(environment=ENVIRONMENT, seeds_per_task=1, foresight="true"))
+        evaluate(ScriptedExpert.Config(), EvaluationConfig(environment=ENVIRONMENT, seeds_per_task=1, foresight="expert"))
 
 
 def test_an_evaluation_under_another_foresight_has_another_protocol(uwm, tmp_path):
     found = {}
-    for foresight in ("own", "true"):
+    for foresight in ("own", "expert"):
         config = EvaluationConfig(environment=ENVIRONMENT, seeds_per_task=1, seed_start=500_000, foresight=foresight)
         found[foresight] = evaluate(uwm, config, out=tmp_path / foresight)
     own, true = found.values()

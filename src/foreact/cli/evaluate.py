@@ -36,7 +36,7 @@ settings (each as key=value or --key value)
   environment.horizon=500   environment.instructions=canonical|paraphrases
   consistency=off|latent|pixel|perceptual|flow   record how far imagined frames are from those that come; changes no action, and
                          foreact diagnose consistency reads it. perceptual: consistency_teacher=FOLDER of foreact teacher train
-  foresight=own|true|noise|zero   what the action reads in place of the imagined future; true: what the scripted expert would bring about
+  foresight=own|expert|noise|zero what the action reads in place of the imagined future; expert: what the scripted expert would bring about
   environment.distractors=[]  tasks whose things may stand in the scene under semantic (default: those of the tasks evaluated together)
   environment.standing=2      how many of them stand       environment.variants=[]  the sizes and shapes of instance (default: all)
   rollback.delta=0.2     rollback.limit=3     rollback.buffer=16         rollback.restorable=true   any of them turns rollback on: when

@@ -94,7 +94,7 @@ INFERENCE = FactorStudy(
         Arm(name="denoised once, before", evaluate=("model.coupling.order=future-first", "model.coupling.future_steps=1")),
         Arm(name="left as noise", evaluate=("model.coupling.future_at_test=noise",)),
         Arm(name="masked", evaluate=(_UNSEEN, "model.coupling.future_at_test=absent")),
-        Arm(name="the true one", evaluate=("foresight=true",), spans=("foresight",)),
+        Arm(name="the true one", evaluate=("foresight=expert",), spans=("foresight",)),
     ),
     claims=tuple(claim for condition in ("clean", "random") for claim in (
         Claim(says=f"a future that is denoised helps against noise, under {condition.capitalize()}", first="denoised together",

@@ -222,7 +222,7 @@ class Controller:
         seeds = [noise_seed(seat.seed, seat.memory.calls) for seat in seats]
         noise = SeededNoise([*seeds, *seeds[-1:] * padding], self.model.device)
         ready = time.perf_counter()
-        coming = [seat.coming for seat in [*seats, *[seats[-1]] * padding]] if self.foresight == "true" else None
+        coming = [seat.coming for seat in [*seats, *[seats[-1]] * padding]] if self.foresight == "expert" else None
         through = stand_in(self.model, self.foresight, context, coming, noise)
         plan = self.model.plan(context, noise=noise, session=seats[0].session, through=through)
         return _Made(plan, 1e3 * (ready - start), 1e3 * (time.perf_counter() - ready))

@@ -188,7 +188,7 @@ def _run(policy: WorldActionModel | Policy.Config, source: Source, config: Evalu
 
 def _foreseeing(rules: SlotRules, model: WorldActionModel | None) -> SlotRules:
     """Seats look as far ahead as the model imagines, where it is to be shown what comes."""
-    return replace(rules, foresee=model.config.coupling.future_offsets) if model is not None and rules.foresight == "true" else rules
+    return replace(rules, foresee=model.config.coupling.future_offsets) if model is not None and rules.foresight == "expert" else rules
 
 
 def _parts(policy: Any, source: Source) -> tuple[WorldActionModel | None, Policy.Config | None]:

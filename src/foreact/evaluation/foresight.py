@@ -1,11 +1,11 @@
 """What the action reads in closed loop in place of the future that the model imagines: the true one, noise, or nothing.
 
     own     what the model imagined
-    true    pictures of what comes when the scripted expert takes over at this instant, in the substrate of each part of the future
+    expert  pictures of what comes when the scripted expert takes over at this instant, in the substrate of each part of the future
     noise   standard Gaussian noise at every level
     zero    the substrate's zero, at the level at which the future is read
 
-`true` bounds what foresight could give: no imagination can know the expert's future better. Where futures are read at a noise level,
+`expert` bounds what foresight could give: no imagination can know the expert's future better. Where futures are read at a noise level,
 the true one is noised to it, with one noise for a whole plan. It needs a future made of pictures, and a model whose action reads it.
 """
 
@@ -26,8 +26,8 @@ from foreact.model import Through, WorldActionModel
 
 __all__ = ["FORESIGHTS", "Foresight", "require_read", "stand_in"]
 
-Foresight = Literal["own", "true", "noise", "zero"]
-FORESIGHTS: tuple[Foresight, ...] = ("own", "true", "noise", "zero")
+Foresight = Literal["own", "expert", "noise", "zero"]
+FORESIGHTS: tuple[Foresight, ...] = ("own", "expert", "noise", "zero")
 
 
 def require_read(model: WorldActionModel, foresight: Foresight) -> None:
@@ -46,7 +46,7 @@ def require_read(model: WorldActionModel, foresight: Foresight) -> None:
         raise ConfigError("the action of this model reads no future that could be replaced", where="evaluation.foresight",
                           found=", ".join(sorted(read)) or "nothing is read", accepted="a model that reads what it imagined",
                           next_step="foresight=own")
-    if foresight == "true":
+    if foresight == "expert":
         for name in parts:
             needs = model.parts[name].config.needs(model.observation)
             if needs or model.parts[name].fold > 1:
@@ -57,7 +57,7 @@ def require_read(model: WorldActionModel, foresight: Foresight) -> None:
 
 def stand_in(model: WorldActionModel, foresight: Foresight, context: Context, coming: Sequence[Mapping[str, np.ndarray]] | None,
              noise: Noise) -> Through | None:
-    """What stands between future and action for one batch; `coming`: by row and camera, (time, 3, height, width), for `true`."""
+    """What stands between future and action for one batch; `coming`: by row and camera, (time, 3, height, width), for `expert`."""
     if foresight == "own":
         return None
     drawn: dict[str, Tensor] = {}
@@ -67,7 +67,7 @@ def stand_in(model: WorldActionModel, foresight: Foresight, context: Context, co
             drawn[name] = noise(f"foresight.{name}", tuple(x.shape[1:])).to(x)
         return drawn[name]
 
-    true = _true(model, context, coming) if foresight == "true" and coming is not None else {}
+    true = _true(model, context, coming) if foresight == "expert" and coming is not None else {}
 
     def through(name: str, x: Tensor, sigma: Tensor | None) -> Tensor:
         if name not in model.parts:
