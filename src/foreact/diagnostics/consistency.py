@@ -27,6 +27,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from foreact.contract.errors import DatasetError
+from foreact.diagnostics.manifold.separability import auc
 
 __all__ = ["PAPER", "Scored", "area", "auc_out_of_fold", "cohens_d", "collapse", "interval", "scored", "separation"]
 
@@ -128,10 +129,7 @@ def cohens_d(values: Float[np.ndarray, " episode"], success: Bool[np.ndarray, " 
 
 def area(values: Float[np.ndarray, " episode"], success: Bool[np.ndarray, " episode"]) -> float:
     """Under the ROC curve: how often a success has the higher value, ties counting half; NaN where one side is empty."""
-    one, other = values[success], values[~success]
-    if not len(one) or not len(other):
-        return float("nan")
-    return float((np.sign(one[:, None] - other[None]) + 1).mean() / 2)
+    return auc(values, success) if success.any() and not success.all() else float("nan")
 
 
 def auc_out_of_fold(values: Float[np.ndarray, " episode"], success: Bool[np.ndarray, " episode"], groups: Int[np.ndarray, " episode"],

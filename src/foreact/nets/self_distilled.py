@@ -21,13 +21,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from foreact.nets.augmentation import cropped, recoloured
-from foreact.nets.vision import Captioned, VisionEncoder
-from foreact.nets.vision_trunk import Trunk, patch_grid, unit_range
+from foreact.nets.vision import Captioned
+from foreact.nets.vision_trunk import TrunkEncoder, unit_range
 
 __all__ = ["SelfDistilled"]
 
@@ -49,17 +49,13 @@ class _Prototypes(nn.Module):
         return F.normalize(z, dim=-1) @ F.normalize(self.prototypes, dim=-1).T
 
 
-class SelfDistilled(VisionEncoder):
+class SelfDistilled(TrunkEncoder):
     """The teacher's trunk; `fit` brings in a student and the prototypes and leaves nothing of them behind."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(VisionEncoder.Config):
+    class Config(TrunkEncoder.Config):
         """`hidden`: share of patches hidden from the student; `momentum`: of the teacher, rising to 1; `crop`: least area of a view."""
 
-        width: int = 128
-        depth: int = 4
-        heads: int = 4
-        patch: int = 16
         prototypes: int = 256
         learning_rate: float = 1e-3
         momentum: float = 0.96
@@ -67,22 +63,6 @@ class SelfDistilled(VisionEncoder):
         crop: float = 0.5
         student_temperature: float = 0.1
         teacher_temperature: float = 0.02
-
-        @property
-        def channels(self) -> int:
-            return self.width
-
-        def grid(self, height: int, width: int) -> tuple[int, int]:
-            return patch_grid(self.patch, height, width)
-
-    def __init__(self, config: Config, height: int, width: int) -> None:
-        super().__init__()
-        self.config = config
-        rows, columns = config.grid(height, width)
-        self.trunk = Trunk(config.width, config.depth, config.heads, config.patch, rows * columns)
-
-    def forward(self, images: UInt8[Tensor, "image 3 height width"]) -> Float[Tensor, "image tokens channels"]:
-        return self.trunk(unit_range(images))[:, 1:]
 
     def fit(self, batches: Iterable[Captioned], *, steps: int, seed: int) -> None:
         config, teacher = self.config, self.trunk

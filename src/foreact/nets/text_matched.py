@@ -17,50 +17,30 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from foreact.contract.errors import TrainingError
 from foreact.nets.augmentation import cropped, recoloured
 from foreact.nets.text import HashedWords
-from foreact.nets.vision import Captioned, VisionEncoder
-from foreact.nets.vision_trunk import Trunk, patch_grid, unit_range
+from foreact.nets.vision import Captioned
+from foreact.nets.vision_trunk import TrunkEncoder, unit_range
 
 __all__ = ["TextMatched"]
 
 
-class TextMatched(VisionEncoder):
+class TextMatched(TrunkEncoder):
     """The trunk; `fit` brings in the words and leaves nothing of them behind."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(VisionEncoder.Config):
+    class Config(TrunkEncoder.Config):
         """crop: least area of a view. temperature, bias: exp(t) and b at the start, SigLIP's."""
 
-        width: int = 128
-        depth: int = 4
-        heads: int = 4
-        patch: int = 16
         learning_rate: float = 1e-3
         crop: float = 0.5
         temperature: float = 10.0
         bias: float = -10.0
-
-        @property
-        def channels(self) -> int:
-            return self.width
-
-        def grid(self, height: int, width: int) -> tuple[int, int]:
-            return patch_grid(self.patch, height, width)
-
-    def __init__(self, config: Config, height: int, width: int) -> None:
-        super().__init__()
-        self.config = config
-        rows, columns = config.grid(height, width)
-        self.trunk = Trunk(config.width, config.depth, config.heads, config.patch, rows * columns)
-
-    def forward(self, images: UInt8[Tensor, "image 3 height width"]) -> Float[Tensor, "image tokens channels"]:
-        return self.trunk(unit_range(images))[:, 1:]
 
     def fit(self, batches: Iterable[Captioned], *, steps: int, seed: int) -> None:
         """Raises `TrainingError` where instructions are not known or there is only one: then nothing tells images apart."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -10,8 +11,9 @@ from torch import Tensor, nn
 
 from foreact.contract.errors import MisfitError
 from foreact.nets.blocks import PlainBlock
+from foreact.nets.vision import VisionEncoder
 
-__all__ = ["FOLD", "Trunk", "patch_grid", "unit_range"]
+__all__ = ["FOLD", "Trunk", "TrunkEncoder", "patch_grid", "unit_range"]
 
 FOLD = 4
 """The stem's first layer takes squares of so many pixels."""
@@ -55,3 +57,32 @@ class Trunk(nn.Module):
         for layer in self.layers:
             tokens = layer(tokens)
         return self.norm(tokens)
+
+
+class TrunkEncoder(VisionEncoder):
+    """An encoder that is a trunk once it is learnt; members differ in what they are learnt by."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(VisionEncoder.Config):
+        """`patch`: side of a patch in pixels."""
+
+        width: int = 128
+        depth: int = 4
+        heads: int = 4
+        patch: int = 16
+
+        @property
+        def channels(self) -> int:
+            return self.width
+
+        def grid(self, height: int, width: int) -> tuple[int, int]:
+            return patch_grid(self.patch, height, width)
+
+    def __init__(self, config: Config, height: int, width: int) -> None:
+        super().__init__()
+        self.config = config
+        rows, columns = config.grid(height, width)
+        self.trunk = Trunk(config.width, config.depth, config.heads, config.patch, rows * columns)
+
+    def forward(self, images: UInt8[Tensor, "image 3 height width"]) -> Float[Tensor, "image tokens channels"]:
+        return self.trunk(unit_range(images))[:, 1:]
