@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from foreact.contract.errors import DatasetError
-from foreact.diagnostics.consistency import _logistic, area, auc_out_of_fold, cohens_d, collapse, interval, scored, separation
+from foreact.diagnostics.consistency.collapse import stalled, stillness
+from foreact.diagnostics.consistency.motion import spearman
+from foreact.diagnostics.consistency.scores import scored
+from foreact.diagnostics.consistency.separation import _logistic, aligned, area, auc_out_of_fold, cohens_d, interval, separation
 from foreact.evaluation.consistency import Realised
 
 linear = pytest.importorskip("sklearn.linear_model")
@@ -60,8 +63,8 @@ def test_a_planted_separation_is_found_and_chance_is_chance():
     assert none["d_interval"][0] < 0 < none["d_interval"][1]
     assert none["auc_interval"][0] < 0.5 < none["auc_interval"][1]
     reversed_ = scored(episodes(-0.3))
-    assert separation(reversed_, resamples=1)["d"] < -1 and not reversed_.aligned
-    assert set(scored(episodes(0.3)).aligned) == {"open", "push"}
+    assert separation(reversed_, resamples=1)["d"] < -1 and not aligned(reversed_)
+    assert set(aligned(scored(episodes(0.3)))) == {"open", "push"}
 
 
 def test_no_result_depends_on_tau():
@@ -71,7 +74,7 @@ def test_no_result_depends_on_tau():
     told = separation(other, resamples=20)
     for name, value in separation(one, resamples=20).items():
         assert told[name] == pytest.approx(value, rel=1e-6), name
-    assert collapse(one) == pytest.approx(collapse(other), nan_ok=True)
+    assert spearman(one) == pytest.approx(spearman(other), nan_ok=True)
 
 
 def test_an_episode_is_told_by_others_seeds():
@@ -87,7 +90,7 @@ def test_an_episode_is_told_by_others_seeds():
 def test_what_stands_still_is_easy_to_imagine():
     still, moving = Episode("open", 0, False, frames(0.1, change=0.01)), Episode("open", 1, True, frames(0.9, change=1.0))
     found = scored([still, moving])
-    assert collapse(found) < -0.9
+    assert spearman(found) < -0.9
     assert found.skill == pytest.approx(1 - (0.1 + 0.9) / (0.01 + 1.0))
 
 
@@ -116,3 +119,12 @@ def test_episodes_of_one_seed_are_drawn_together():
     twice = scored([*once, *[Episode("push", e.seed, e.success, e.consistency) for e in once]])
     narrow, wide = (interval(x, lambda one: float(one.z[one.success].mean())) for x in (twice, scored(once)))
     assert narrow[1] - narrow[0] == pytest.approx(wide[1] - wide[0], rel=0.05)
+
+
+def test_an_episode_is_stalled_where_the_world_stands_still_for_long_enough():
+    changes = np.array([1.0, 0.1, 0.1, 0.9, 0.1, 0.2, 0.1, 0.1, 1.0])
+    assert stalled(changes, floor=0.5).tolist() == [False] * 6 + [True, True, False]
+    assert stalled(changes, floor=0.5, patience=1).sum() == 6
+    assert not stalled(changes, floor=0.2).any(), "0.2 does not lie below 0.2"
+    assert stillness(changes) == 0.2 and stalled(changes, floor=0.2 + 1e-9).any()
+    assert stillness(changes[:2]) == np.inf and not stalled(changes[:0], floor=1.0).any()

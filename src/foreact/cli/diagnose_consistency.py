@@ -15,7 +15,7 @@ from foreact.cli.result import Result
 from foreact.contract.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
-    from foreact.diagnostics.consistency import Scored
+    from foreact.diagnostics.consistency.scores import Scored
     from foreact.evaluation.rollout import EpisodeRecord
 
 __all__ = ["KEYS", "SETTINGS", "TEXT", "ConsistencySettings", "add_options", "main"]
@@ -65,7 +65,8 @@ def add_options(parser: Parser) -> None:
 
 def main(options: argparse.Namespace, settings: list[str]) -> Result:
     from foreact.contract.config import apply_overrides, encode
-    from foreact.diagnostics.consistency import PAPER, scored
+    from foreact.diagnostics.consistency.scores import scored
+    from foreact.diagnostics.consistency.separation import PAPER
     from foreact.evaluation.result import Result as Evaluation
 
     config = apply_overrides(ConsistencySettings(), settings)
@@ -83,9 +84,12 @@ def main(options: argparse.Namespace, settings: list[str]) -> Result:
     data = {"settings": encode(config), "evaluations": found, "paper": PAPER}
     text = "\n".join(_text(one) for one in found)
     if options.out is not None:
+        import numpy as np
+
         from foreact.reporting.consistency import write_consistency_page
 
-        pictures = [{"z": s.z, "success": s.success, "frames": s.frames} for s in drawn]
+        pictures = [{"z": s.z, "success": s.success, "frames": [np.stack([-f["distance"], f["change"]], axis=1) for f in s.frames]}
+                    for s in drawn]
         write_consistency_page(data, pictures, options.out, written=date.today().isoformat())
         data["page"] = str(options.out)
         text += f"\npage: {options.out}"
@@ -112,15 +116,16 @@ def _name(folder: Path) -> str:
 
 
 def _figures(scores: Scored, records: tuple[EpisodeRecord, ...], config: ConsistencySettings) -> dict[str, Any]:
-    from foreact.diagnostics.consistency import collapse, interval, separation
+    from foreact.diagnostics.consistency.motion import spearman
+    from foreact.diagnostics.consistency.separation import aligned, interval, separation
 
     spread = {"seed": config.seed, "resamples": config.resamples}
     tasks = {task: {**separation(scores.of(task), **spread), **_means(scores.of(task))} for task in scores.tasks}
-    aligned = scores.aligned
+    chosen = aligned(scores)
     return {"on_plan": scores.on_plan, "frames": int(sum(len(one) for one in scores.frames)), "all": separation(scores, **spread),
-            "aligned": {"tasks": list(aligned), **(separation(scores.of(*aligned), **spread) if aligned else {})}, "tasks": tasks,
+            "aligned": {"tasks": list(chosen), **(separation(scores.of(*chosen), **spread) if chosen else {})}, "tasks": tasks,
             "skill": scores.skill, "skill_interval": interval(scores, lambda one: one.skill, **spread),
-            "collapse": collapse(scores), "collapse_interval": interval(scores, collapse, seed=config.seed,
+            "collapse": spearman(scores), "collapse_interval": interval(scores, spearman, seed=config.seed,
                                                                         resamples=min(config.resamples, 100)),
             "value": _value(records, config.before, spread)}
 
@@ -138,7 +143,8 @@ def _value(records: tuple[EpisodeRecord, ...], before: int | None, spread: dict[
     """The same of the mean value of an episode's plans, where every plan has one: as a score, it is read as a distance below zero."""
     from types import SimpleNamespace
 
-    from foreact.diagnostics.consistency import scored, separation
+    from foreact.diagnostics.consistency.scores import scored
+    from foreact.diagnostics.consistency.separation import separation
 
     if not all(record.values for record in records):
         return None
