@@ -99,4 +99,5 @@ FAMILY = Family(
     name="agra", recipe="agra", studies=(LAYERS, TEACHER, VIDEO), video=("embodiment=tubes",),
     grid=Grid(tasks=_TASKS, conditions=("clean", "random", "semantic", "instance"), demonstrations=40, steps=320, episodes=5),
     collect=(), demonstrations="", evaluate=(f"environment.distractors={json.dumps(_TASKS)}",),
-    source="the source's figures are of a humanoid robot and a model of some 2 B parameters")
+    source="the source's figures are of a humanoid robot and a model of some 2 B parameters, "
+           "so its figures stand beside ours for the sign and the size of a difference, not for the level")

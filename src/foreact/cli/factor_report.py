@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ RULE = (
     "zero, *not reproduced* where it lies below half of the source's own difference (below zero where it gives none), and otherwise "
     "*undecided at this size*; a claim of no difference is judged by its margin in the same way, and one about a measure by Student's t "
     "alone. Every claim is judged by itself; nothing is corrected for their number.")
+
+
+_CLAIM = (("claim", "---"), ("difference", "---:"), ("95 %", "---"), ("by training seed", "---"), ("source", "---:"), ("verdict", "---"))
 
 
 def summary(found: Mapping[str, Any]) -> str:
@@ -39,28 +42,18 @@ def page(family: Family, found: Mapping[str, Any], name: str, image: str) -> str
     study, grid = found["studies"][name], found["grid"]
     chance = study["chance"]
     conditions = list(grid["conditions"])
-    lines = [
-        f"# {study['title']}", "", f"What differs: {study['factor']}.", "", f"![Success of each arm]({image})", "",
-        f"| arm | {' | '.join(f'{c.capitalize()} | 95 % | by training seed | source' for c in conditions)} | one plan, ms |",
-        f"| --- | {' | '.join('---: | --- | --- | ---:' for _ in conditions)} | ---: |"]
-    for row in study["rows"]:
-        cells = [cell for c in conditions for cell in _cells(row["conditions"][c], row["paper"].get(c))]
-        plan = "" if row["plan_ms"] is None else f"{row['plan_ms']:.0f}"
-        lines.append(f"| {row['arm']} | {' | '.join(cells)} | {plan} |")
-    lines.append(f"| *random actions* | {' | '.join(cell for c in conditions for cell in _cells(chance[c], None))} | |")
+    columns = [("arm", "---"), *(column for c in conditions for column in (
+        (c.capitalize(), "---:"), ("95 %", "---"), ("by training seed", "---"), ("source", "---:"))), ("one plan, ms", "---:")]
+    cells = [[row["arm"], *(cell for c in conditions for cell in _cells(row["conditions"][c], row["paper"].get(c))),
+              "" if row["plan_ms"] is None else f"{row['plan_ms']:.0f}"] for row in study["rows"]]
+    cells.append(["*random actions*", *(cell for c in conditions for cell in _cells(chance[c], None)), ""])
+    lines = [f"# {study['title']}", "", f"What differs: {study['factor']}.", "", f"![Success of each arm]({image})", "",
+             *_table(columns, cells)]
     lines += [*_measures(study), *_training(study)]
     backs = [f"{row['arm']}: {row['rolled_back'][0]} of {row['rolled_back'][1]}" for row in study["rows"] if row["rolled_back"]]
     if backs:
         lines += ["", f"Episodes that went back at least once: {'; '.join(backs)}."]
-    lines += ["", "| claim | difference | 95 % | by training seed | source | verdict |", "| --- | ---: | --- | --- | ---: | --- |"]
-    for claim in study["claims"]:
-        low, high = claim["interval"]
-        scale, digits = (1, 2) if claim["measure"] else (100, 0)
-        source = "" if claim["paper"] is None else f"{scale * claim['paper']:+.{digits or 1}f}"
-        kind = "" if claim["margin"] is None else f" (within {scale * claim['margin']:.{digits}f}{' points' if scale == 100 else ''})"
-        seeds = ", ".join(f"{scale * value:+.{digits}f}" for value in claim["by_training_seed"])
-        lines.append(f"| {claim['says']}{kind} | {scale * claim['difference']:+.{digits or 1}f} | {scale * low:+.{digits}f} to "
-                     f"{scale * high:+.{digits}f} | {seeds} | {source} | **{claim['verdict']}** |")
+    lines += ["", *_table(_CLAIM, [_judged(claim) for claim in study["claims"]])]
     seen, ran = list(grid["tasks"]), list(chance[conditions[0]]["tasks"])
     tasks = ", ".join(seen) if set(seen) == set(ran) else f"trained on {', '.join(seen)}; run on {', '.join(ran)}"
     lines += [
@@ -70,8 +63,7 @@ def page(family: Family, found: Mapping[str, Any], name: str, image: str) -> str
         f"{'' if study['equal'] == 'steps' else ' of the first arm, and for every other arm as many operations as these took'}, "
         f"{grid['training_seeds']} training seeds, each run on {grid['episodes']} unseen seeds per task and condition from 1,000,000 on, "
         f"at most {grid['horizon']} control steps. Protocol fingerprint {study['rows'][0]['fingerprint']}. Intervals of the upper table "
-        f"are Wilson's over the episodes of all trainings. Success in points; {family.source}, "
-        "so its figures stand beside ours for the sign and the size of a difference, not for the level.", "",
+        f"are Wilson's over the episodes of all trainings. Success in points; {family.source}.", "",
         f"`foreact study {family.name} {shlex.join(_words(family, grid, name))}` runs it again.", ""]
     return "\n".join(lines)
 
@@ -80,8 +72,7 @@ def _measures(study: Mapping[str, Any]) -> list[str]:
     """What was measured on each arm's trainings, as a table; nothing where nothing was."""
     if not study["measures"]:
         return []
-    lines = ["", f"| arm | {' | '.join(f'{name} | by training seed | source' for name in study['measures'])} |",
-             f"| --- | {' | '.join('---: | --- | ---:' for _ in study['measures'])} |"]
+    rows = []
     for row in study["rows"]:
         cells = []
         for name in study["measures"]:
@@ -90,8 +81,27 @@ def _measures(study: Mapping[str, Any]) -> list[str]:
             cells += [f"{sum(values) / len(values):.2f}" if values else "", ", ".join(f"{value:.2f}" for value in values),
                       "" if paper is None else f"{paper:.2f}"]
         if any(cells):
-            lines.append(f"| {row['arm']} | {' | '.join(cells)} |")
-    return lines
+            rows.append([row["arm"], *cells])
+    columns = [column for name in study["measures"] for column in ((name, "---:"), ("by training seed", "---"), ("source", "---:"))]
+    return ["", *_table([("arm", "---"), *columns], rows)]
+
+
+def _judged(claim: Mapping[str, Any]) -> list[str]:
+    """The cells of a claim: success in points, a measure in its own unit."""
+    low, high = claim["interval"]
+    scale, digits = (1, 2) if claim["measure"] else (100, 0)
+    source = "" if claim["paper"] is None else f"{scale * claim['paper']:+.{digits or 1}f}"
+    kind = "" if claim["margin"] is None else f" (within {scale * claim['margin']:.{digits}f}{' points' if scale == 100 else ''})"
+    seeds = ", ".join(f"{scale * value:+.{digits}f}" for value in claim["by_training_seed"])
+    return [f"{claim['says']}{kind}", f"{scale * claim['difference']:+.{digits or 1}f}",
+            f"{scale * low:+.{digits}f} to {scale * high:+.{digits}f}", seeds, source, f"**{claim['verdict']}**"]
+
+
+def _table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Titles with their rules, then rows; a column in which nobody has anything is left out."""
+    kept = [i for i in range(len(columns)) if any(row[i] for row in rows)]
+    return [f"| {' | '.join(cells[i] for i in kept)} |"
+            for cells in ([title for title, _ in columns], [rule for _, rule in columns], *rows)]
 
 
 def _training(study: Mapping[str, Any]) -> list[str]:

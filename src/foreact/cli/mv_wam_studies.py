@@ -130,4 +130,5 @@ FAMILY = Family(
     # failures belong to the data of a value; Random serves stages that learn video alone
     collect=("condition=both", "keep_failures=true", "expert.astray_fraction=0.15"),
     demonstrations=" in Clean and as many in Random, some of them failures",
-    source="the source ran RoboTwin 2.0 with a model of 1.9 B parameters")
+    source="the source ran RoboTwin 2.0 with a model of 1.9 B parameters, "
+           "so its figures stand beside ours for the sign and the size of a difference, not for the level")

@@ -81,7 +81,7 @@ REPRESENTATION = Family(
     name="representation", recipe="geosem-wam", studies=(OBJECTIVES, FEW),
     grid=Grid(tasks=("button-press-topdown", "window-open", "faucet-close"), demonstrations=40, steps=300, episodes=5,
               settings=("model.backbone.width=128", "model.backbone.head_dim=32")),
-    collect=(), demonstrations="", source="nobody has run this comparison before")
+    collect=(), demonstrations="", source="nobody has run this comparison before, so no other figures stand beside these")
 
 _UNSEEN = 'model.coupling.sees={"video":["frame","video"],"action":["frame","state","action"],"state":["frame","state"]}'
 
@@ -109,4 +109,4 @@ INFERENCE = FactorStudy(
 IMAGINATION = Family(
     name="imagination", recipe="uwm", studies=(INFERENCE,),
     grid=Grid(tasks=("button-press-topdown", "window-open", "faucet-close"), demonstrations=40, steps=450, episodes=8),
-    collect=(), demonstrations="", source="nobody has run this comparison before")
+    collect=(), demonstrations="", source="nobody has run this comparison before, so no other figures stand beside these")
