@@ -9,11 +9,22 @@ from foreact.contract.errors import DatasetError
 from foreact.diagnostics.consistency.collapse import stalled, stillness
 from foreact.diagnostics.consistency.motion import spearman
 from foreact.diagnostics.consistency.scores import scored
-from foreact.diagnostics.consistency.separation import _logistic, aligned, area, auc_out_of_fold, cohens_d, interval, separation
+from foreact.diagnostics.consistency.separation import (
+    aligned,
+    area,
+    auc_of,
+    auc_out_of_fold,
+    cohens_d,
+    interval,
+    roc_out_of_fold,
+    separation,
+    slope_sign,
+)
 from foreact.evaluation.consistency import Realised
 
 linear = pytest.importorskip("sklearn.linear_model")
 metrics = pytest.importorskip("sklearn.metrics")
+selection = pytest.importorskip("sklearn.model_selection")
 
 
 @dataclass
@@ -22,6 +33,7 @@ class Episode:
     seed: int
     success: bool
     consistency: tuple[Realised, ...]
+    condition: str = "clean"
 
 
 def frames(distance, change=1.0, count=4, on_plan=True):
@@ -48,12 +60,29 @@ def test_cohens_d_and_the_area_by_hand():
     assert np.isnan(cohens_d(values, np.ones(5, dtype=bool))) and np.isnan(area(values, np.zeros(5, dtype=bool)))
 
 
-def test_the_regression_is_that_of_others():
-    draw = np.random.default_rng(0)
-    x = draw.normal(size=60)
-    y = draw.random(60) < 1 / (1 + np.exp(-2 * x - 0.5))
-    fitted = linear.LogisticRegression(C=1.0, tol=1e-10).fit(x[:, None], y)
-    assert _logistic(x, y) == pytest.approx((fitted.intercept_[0], fitted.coef_[0, 0]), abs=1e-5)
+def test_the_area_is_that_of_the_regression_of_others():
+    """scikit-learn fits in each fold; areas within folds, weighted by their pairs."""
+    found = scored(episodes(0.1, seeds=60, deviation=0.3))
+    groups = np.unique(found.seed, return_inverse=True)[1] % 5
+    won = pairs = 0.0
+    for train, test in selection.LeaveOneGroupOut().split(found.z, found.success, groups):
+        assert not set(found.seed[train]) & set(found.seed[test])
+        fitted = linear.LogisticRegression().fit(found.z[train, None], found.success[train])
+        assert np.sign(fitted.coef_[0, 0]) == slope_sign(found.z[train], found.success[train])
+        count = found.success[test].sum() * (~found.success[test]).sum()
+        won += count * metrics.roc_auc_score(found.success[test], fitted.decision_function(found.z[test, None]))
+        pairs += count
+    assert auc_of(found) == pytest.approx(won / pairs)
+    rates = np.linspace(0, 1, 20001)
+    assert np.trapezoid(roc_out_of_fold(found.z, found.success, found.seed, rates), rates) == pytest.approx(won / pairs, abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_which_way_a_regression_points_is_where_the_means_lie(seed):
+    draw = np.random.default_rng(seed)
+    x, y = draw.normal(size=30) ** 3, draw.random(30) < 0.4
+    for penalty in (1.0, 1e-3, 1e3):
+        assert np.sign(linear.LogisticRegression(C=penalty).fit(x[:, None], y).coef_[0, 0]) == slope_sign(x, y)
 
 
 def test_a_planted_separation_is_found_and_chance_is_chance():

@@ -1,6 +1,6 @@
 """Episodes with their consistency, from the records of an evaluation.
 
-An episode's consistency is the mean over its frames of log C = -d / tau, and within each task it becomes a z-score. So tau, which scales
+An episode's consistency is the mean over its frames of log C = -d / tau, and within each task (and condition) it becomes a z-score. So tau, which scales
 all alike, drops out of everything that is made of it; the paper's own mean of C would keep it.
 
 Frames count until which the robot did what the plan said, where there are any; else, as under a regime that looks again before a frame is
@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 
 from foreact.contract.errors import DatasetError
 
-__all__ = ["FRAME", "Frame", "Record", "Scored", "of_steps", "scored", "z_within"]
+__all__ = ["FRAME", "Frame", "Record", "Scored", "of_steps", "scored", "tasks_of", "z_within"]
 
 FRAME = np.dtype([("step", np.int64), ("offset", np.int64), ("distance", np.float64), ("change", np.float64), ("imagined", np.float64)])
 """A frame as an entry of an array: imagined at `step` for `step + offset`; imagined: the change that was imagined, NaN where not kept."""
@@ -39,6 +39,7 @@ class Record(Protocol):
     """An episode, as evaluations keep it."""
 
     task: str
+    condition: str
     seed: int
     success: bool
     consistency: Sequence[Frame]
@@ -46,7 +47,7 @@ class Record(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """Episodes, one entry each. log_c: mean log C; z: the same within the task; frames: of each, an array of `FRAME`.
+    """Episodes, one entry each. task: with its condition, where there are several. log_c: mean log C; z: the same within the task; frames: of each, an array of `FRAME`.
 
     on_plan: whether only frames count until which the robot did what the plan said. tau: the scale of log C.
     """
@@ -112,9 +113,15 @@ def scored(records: Sequence[Record], *, tau: float = 1.0, offset: int | None = 
                            next_step="foreact eval RUN consistency=latent")
     kept = np.empty(len(pairs), dtype=object)
     kept[:] = [np.array([tuple(_entry(one, name) for name in FRAME.names) for one in own], dtype=FRAME) for _, own in pairs]
-    log_c, task = np.array([-own["distance"].mean() / tau for own in kept]), np.array([record.task for record, _ in pairs])
+    log_c, task = np.array([-own["distance"].mean() / tau for own in kept]), np.array(tasks_of([record for record, _ in pairs]))
     return Scored(task=task, seed=np.array([record.seed for record, _ in pairs]), log_c=log_c, z=z_within(log_c, task), frames=kept,
                   on_plan=on_plan, tau=tau, success=np.array([bool(record.success) for record, _ in pairs]))
+
+
+def tasks_of(records: Sequence[Record]) -> list[str]:
+    """The task of each; a task under several conditions is several tasks, since a condition may be harder to imagine."""
+    several = len({record.condition for record in records}) > 1
+    return [f"{record.task}, {record.condition}" if several else record.task for record in records]
 
 
 def of_steps(frames: np.ndarray, name: str) -> tuple[Int[np.ndarray, " step"], Float[np.ndarray, " step"]]:

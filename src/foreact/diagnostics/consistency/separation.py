@@ -10,7 +10,7 @@ both are given. Intervals are percentile bootstraps over seeds, all episodes of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,10 @@ from jaxtyping import Bool, Float, Int
 
 from foreact.diagnostics.consistency.scores import Scored
 from foreact.diagnostics.manifold.separability import auc
+from foreact.diagnostics.scikit import scikit
 
-__all__ = ["PAPER", "aligned", "area", "auc_of", "auc_out_of_fold", "cohens_d", "d_of", "draws", "interval", "separation"]
+__all__ = ["PAPER", "aligned", "area", "auc_of", "auc_out_of_fold", "between", "cohens_d", "d_of", "draws", "folds", "interval", "roc",
+           "roc_out_of_fold", "separation", "slope_sign"]
 
 PAPER = {"Cosmos-Policy on RoboCasa": {"d": 0.76, "auc": 0.77}, "LingBot-VA on RoboTwin 2.0": {"d": 0.99, "auc": 0.88}}
 """What the paper reports."""
@@ -52,39 +54,57 @@ def auc_out_of_fold(values: Float[np.ndarray, " episode"], success: Bool[np.ndar
     Areas are taken within folds and weighted by their pairs, because the logits of different fits are on different scales. NaN where no
     fold holds both outcomes, or some fit sees only one.
     """
-    order = {group: index % _FOLDS for index, group in enumerate(np.unique(groups))}
-    fold = np.array([order[group] for group in groups])
     won, pairs = 0.0, 0
-    for held in (fold == one for one in range(min(_FOLDS, len(order)))):
-        if len(np.unique(success[~held])) < 2:
+    for held in folds(groups):
+        if success[~held].all() or not success[~held].any():
             return float("nan")
-        intercept, slope = _logistic(values[~held], success[~held])
         count = int(success[held].sum() * (~success[held]).sum())
         if count:
-            won, pairs = won + count * area(intercept + slope * values[held], success[held]), pairs + count
+            won, pairs = won + count * area(slope_sign(values[~held], success[~held]) * values[held], success[held]), pairs + count
     return won / pairs if pairs else float("nan")
 
 
-def _logistic(x: Float[np.ndarray, " episode"], y: Bool[np.ndarray, " episode"], penalty: float = 1.0, steps: int = 50,
-              ) -> tuple[float, float]:
-    """Intercept and slope of logistic regression by Newton's steps; the slope is held by penalty / 2 slope^2, as scikit-learn's is."""
-    design, at = np.stack([np.ones_like(x), x], axis=1), np.zeros(2)
-    ridge = np.diag([1e-9, penalty])
-    for _ in range(steps):
-        p = 1 / (1 + np.exp(-design @ at))
-        move = np.linalg.solve(design.T @ (design * (p * (1 - p))[:, None]) + ridge, design.T @ (y - p) - ridge @ at)
-        at = at + np.clip(move, -5, 5)
-        if np.abs(move).max() < 1e-10:
-            break
-    return float(at[0]), float(at[1])
+def roc_out_of_fold(values: Float[np.ndarray, " episode"], success: Bool[np.ndarray, " episode"], groups: Int[np.ndarray, " episode"],
+                    false_rates: Float[np.ndarray, " rate"]) -> Float[np.ndarray, " rate"] | None:
+    """The curve over that area, in the same manner: mean of the folds' curves at each rate of false positives, weighted by their pairs."""
+    curves, pairs = [], []
+    for held in folds(groups):
+        if success[~held].all() or not success[~held].any():
+            return None
+        if success[held].any() and not success[held].all():
+            x, y = roc(slope_sign(values[~held], success[~held]) * values[held], success[held])
+            curves.append(np.interp(false_rates, x, y))
+            pairs.append(success[held].sum() * (~success[held]).sum())
+    return np.average(curves, axis=0, weights=pairs) if curves else None
 
 
-def draws(found: Scored, *, seed: int, resamples: int) -> Iterator[np.ndarray]:
+def roc(values: Float[np.ndarray, " episode"], success: Bool[np.ndarray, " episode"]) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of failures and of successes above each threshold."""
+    x, y, _ = scikit("metrics", purpose="the curve of telling success from failure").roc_curve(success, values, drop_intermediate=False)
+    return x, y
+
+
+def folds(groups: Int[np.ndarray, " episode"]) -> Iterator[Bool[np.ndarray, " episode"]]:
+    """Who is held out, fold by fold."""
+    names, place = np.unique(groups, return_inverse=True)
+    yield from (place % _FOLDS == one for one in range(min(_FOLDS, len(names))))
+
+
+def slope_sign(values: Float[np.ndarray, " episode"], success: Bool[np.ndarray, " episode"]) -> float:
+    """The sign of the slope of logistic regression of success on one score, penalised or not.
+
+    An area under a curve asks no more of such a regression than which way it points. The likelihood is concave, and at slope 0 with the
+    best intercept its derivative is n p (1 - p) times the difference of the two means; a penalty that is even in the slope cannot turn it.
+    So this is that of scikit-learn, which a bootstrap need not fit thousands of times.
+    """
+    return float(np.sign(values[success].mean() - values[~success].mean()))
+
+
+def draws(seeds: Int[np.ndarray, " episode"], *, seed: int, resamples: int) -> Iterator[np.ndarray]:
     """Places of the episodes of as many seeds, drawn with replacement."""
-    generator, seeds = np.random.default_rng(seed), np.unique(found.seed)
-    places = [np.flatnonzero(found.seed == one) for one in seeds]
+    generator, places = np.random.default_rng(seed), [np.flatnonzero(seeds == one) for one in np.unique(seeds)]
     for _ in range(resamples):
-        yield np.concatenate([places[i] for i in generator.integers(0, len(seeds), len(seeds))])
+        yield np.concatenate([places[i] for i in generator.integers(0, len(places), len(places))])
 
 
 def interval(found: Scored, measure: Callable[[Scored], float], *, seed: int = 0, confidence: float = 0.95, resamples: int = 500,
@@ -92,10 +112,15 @@ def interval(found: Scored, measure: Callable[[Scored], float], *, seed: int = 0
     """Percentile bootstrap over seeds; draws in which the measure is not defined are left out, and NaN where it is not of all."""
     if not np.isfinite(measure(found)):
         return [float("nan")] * 2
-    values = [value for value in (measure(found.at(chosen)) for chosen in draws(found, seed=seed, resamples=resamples))
+    values = [value for value in (measure(found.at(chosen)) for chosen in draws(found.seed, seed=seed, resamples=resamples))
               if np.isfinite(value)]
+    return between(values, confidence)
+
+
+def between(values: Sequence[float], confidence: float = 0.95) -> list[float]:
+    """The middle of what was drawn; NaN where nothing was."""
     tail = (1 - confidence) / 2
-    return [float(edge) for edge in np.quantile(values, [tail, 1 - tail])] if values else [float("nan")] * 2
+    return [float(edge) for edge in np.quantile(values, [tail, 1 - tail])] if len(values) else [float("nan")] * 2
 
 
 def separation(found: Scored, *, seed: int = 0, resamples: int = 500) -> dict[str, Any]:
