@@ -141,7 +141,7 @@ def _relative(found: Scored, judged: Scored, rule: Rule) -> Float[np.ndarray, " 
 
 def _stretch(found: Scored, told: list[np.ndarray], entry: str, *, seed: int, resamples: int) -> tuple[float, list[float]]:
     nothing = float("nan"), [float("nan")] * 2
-    if entry == "imagined" and not np.isfinite(found.all_frames["imagined"]).all():
+    if entry == "imagined" and not np.isfinite(found.every("imagined")).all():
         return nothing
     along = course_of(found, entry)
     still = np.zeros(along.values.shape, dtype=bool)

@@ -30,11 +30,11 @@ _EPSILON, _LEAST = 0.01, 1e-12
 
 def difficulty(found: Scored) -> tuple[float, float]:
     """(epsilon, b) of these episodes."""
-    epsilon = max(_EPSILON * float(np.median(found.all_frames["change"])), _LEAST)
+    epsilon = max(_EPSILON * float(np.median(found.every("change"))), _LEAST)
     x, y = [], []
     for task in found.tasks:
-        frames = found.of(task).all_frames
-        for kept, values in ((x, np.log(frames["change"] + epsilon)), (y, np.log(np.maximum(frames["distance"], _LEAST)))):
+        mine = found.of(task)
+        for kept, values in ((x, np.log(mine.every("change") + epsilon)), (y, np.log(np.maximum(mine.every("distance"), _LEAST)))):
             kept.append(values - values.mean())
     along, across = np.concatenate(x), np.concatenate(y)
     return epsilon, float((along * across).sum() / max((along ** 2).sum(), _LEAST))

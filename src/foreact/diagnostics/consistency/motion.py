@@ -20,22 +20,22 @@ def pearson(found: Scored) -> float:
     """Of log C with the change; NaN where one of them does not vary."""
     from scipy.stats import pearsonr
 
-    frames = found.all_frames
-    return float(pearsonr(-frames["distance"], frames["change"]).statistic) if _varies(frames) else float("nan")
+    log_c, change = -found.every("distance"), found.every("change")
+    return float(pearsonr(log_c, change).statistic) if _varies(log_c, change) else float("nan")
 
 
 def spearman(found: Scored) -> float:
     """The same of their ranks."""
     from scipy.stats import spearmanr
 
-    frames = found.all_frames
-    return float(spearmanr(-frames["distance"], frames["change"]).statistic) if _varies(frames) else float("nan")
+    log_c, change = -found.every("distance"), found.every("change")
+    return float(spearmanr(log_c, change).statistic) if _varies(log_c, change) else float("nan")
 
 
 def relation(found: Scored, *, seed: int = 0, resamples: int = 500) -> dict[str, Any]:
     """Table 3."""
     spread = {"seed": seed, "resamples": resamples}
-    return {"frames": len(found.all_frames), "pearson": pearson(found), "pearson_interval": interval(found, pearson, **spread),
+    return {"frames": len(found.every("step")), "pearson": pearson(found), "pearson_interval": interval(found, pearson, **spread),
             "spearman": spearman(found), "spearman_interval": interval(found, spearman, **spread)}
 
 
@@ -62,9 +62,9 @@ def change_by_alignment(found: Scored, *, seed: int = 0, resamples: int = 500) -
 
 def _mean(found: Scored, tasks: tuple[str, ...]) -> float:
     """Over tasks, of the mean change of their frames; NaN where there are none."""
-    means = [found.of(task).all_frames["change"].mean() for task in tasks if (found.task == task).any()]
+    means = [found.of(task).every("change").mean() for task in tasks if (found.task == task).any()]
     return float(np.mean(means)) if means else float("nan")
 
 
-def _varies(frames: np.ndarray) -> bool:
-    return len(frames) > 2 and min(frames["distance"].std(), frames["change"].std()) > 0
+def _varies(*values: np.ndarray) -> bool:
+    return len(values[0]) > 2 and min(one.std() for one in values) > 0

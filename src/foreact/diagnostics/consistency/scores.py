@@ -65,15 +65,14 @@ class Scored:
     def tasks(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self.task.tolist()))
 
-    @property
-    def all_frames(self) -> np.ndarray:
-        return np.concatenate(list(self.frames))
+    def every(self, name: str) -> np.ndarray:
+        """That entry of all frames."""
+        return np.concatenate([own[name] for own in self.frames])
 
     @property
     def skill(self) -> float:
         """1 - mean d / mean change: what imagining explains of what changed; 0 for a future in which nothing moves."""
-        both = self.all_frames
-        return float(1 - both["distance"].mean() / max(both["change"].mean(), 1e-12))
+        return float(1 - self.every("distance").mean() / max(self.every("change").mean(), 1e-12))
 
     def at(self, chosen: np.ndarray) -> Scored:
         """These episodes, by place or by mask."""
