@@ -36,6 +36,7 @@ settings (each as key=value or --key value)
   environment.horizon=500   environment.instructions=canonical|paraphrases
   consistency=off|latent|pixel|perceptual|flow   record how far imagined frames are from those that come; changes no action, and
                          foreact diagnose consistency reads it. perceptual: consistency_teacher=FOLDER of foreact teacher train
+  freeze=SHARE           from that share of the horizon on the robot does not move: failures that are known to have stalled
   foresight=own|expert|noise|zero what the action reads in place of the imagined future; expert: what the scripted expert would bring about
   environment.distractors=[]  tasks whose things may stand in the scene under semantic (default: those of the tasks evaluated together)
   environment.standing=2      how many of them stand       environment.variants=[]  the sizes and shapes of instance (default: all)
@@ -43,7 +44,7 @@ settings (each as key=value or --key value)
                          the value of a plan falls by more than delta below its peak, the simulator goes back to the peak"""
 SETTINGS = True
 KEYS = ("seeds_per_task", "seed_start", "out_of_bounds", "stop_after_success", "lanes", "envs", "workers", "on", "vector", "foresight",
-        "consistency", "consistency_teacher")
+        "consistency", "consistency_teacher", "freeze")
 _CONTROLS = ("expert", "random", "still")
 _OF_SHIFT = {"semantic": ("distractors", "standing"), "instance": ("variants",)}
 
@@ -161,7 +162,8 @@ def _folder(options: argparse.Namespace, config: EvaluationConfig, of_model: lis
 
     rules = {key: value for key, value in encode(config).items()
              if key in ("environment", "tasks", "conditions", "out_of_bounds", "stop_after_success", "lanes")
-             or (key == "rollback" and value is not None) or (key == "consistency" and value != "off")}
+             or (key == "rollback" and value is not None) or (key == "consistency" and value != "off")
+             or (key == "freeze" and value is not None)}
     for condition, names in _OF_SHIFT.items():  # what a condition that is not evaluated would do is no rule
         for name in names if condition not in config.conditions else ():
             rules["environment"].pop(name, None)

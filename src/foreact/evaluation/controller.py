@@ -22,6 +22,7 @@ from foreact.contract.specs import ActionSpec
 from foreact.envs.base import Environment, Observation
 from foreact.evaluation.consistency import Awaited, Distance, Witness
 from foreact.evaluation.foresight import Foresight, require_read, stand_in
+from foreact.evaluation.freezing import held_action
 from foreact.model import Through, WorldActionModel
 from foreact.selection.rollback import DIGITS
 
@@ -112,6 +113,7 @@ class Controller:
     lanes: the batch size that defines a plan; 0 takes every batch as it comes, and results then depend on it.
     imagine: decode the predicted futures to images, for recordings. foresight: what the action reads in place of them. consistency:
     compare them with what comes, in this distance; teacher: the folder in whose features, where it is perceptual.
+    freeze: the step from which the robot does not move any more (see `freezing.py`).
     alone_ms: how long the plan of a single episode took, unpadded: what one robot waits for. Timed a few times at the start.
 
     Under a regime that carries a memory from call to call, every episode is planned alone, so nothing can depend on its neighbours.
@@ -120,7 +122,9 @@ class Controller:
     TIMED_ALONE = 8
 
     def __init__(self, model: WorldActionModel, regime: Regime | None = None, *, lanes: int = 4, imagine: bool = False,
-                 foresight: Foresight = "own", consistency: Distance = "off", teacher: str | None = None) -> None:
+                 foresight: Foresight = "own", consistency: Distance = "off", teacher: str | None = None,
+                 freeze: int | None = None) -> None:
+        self.freeze = freeze
         self.model, self.regime = model.eval(), regime or model.regime
         self._lanes = Lanes(self.model, lanes=lanes, alone=self.regime.persistent)
         self.imagine = imagine and model.substrate.watchable
@@ -176,7 +180,10 @@ class Controller:
         actions, ahead = [], seat.awaited.next_due(seat.memory.steps)
         limit = limit if ahead is None else min(limit, ahead)
         while len(actions) < limit and not self.due(seat):
-            actions.append(self.regime.act(seat.memory))
+            action = self.regime.act(seat.memory)
+            if self.freeze is not None and seat.memory.steps > self.freeze:
+                action = held_action(actions[-1] if actions else seat.executed[-1], self.model.action)
+            actions.append(action)
         low, high = np.float32(self.model.action.low), np.float32(self.model.action.high)
         seat.executed.extend(np.clip(action, low, high) for action in actions)
         return np.stack(actions)

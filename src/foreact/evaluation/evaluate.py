@@ -26,6 +26,7 @@ from foreact.evaluation.consistency import Distance, Witness
 from foreact.evaluation.controller import OutOfBounds, Policy
 from foreact.evaluation.filming import Videos, recording_of, worth_filming
 from foreact.evaluation.foresight import Foresight, require_read
+from foreact.evaluation.freezing import freezing_rule, freezing_step
 from foreact.evaluation.protocol import Protocol, require_same
 from foreact.evaluation.result import EPISODES, RECORDINGS, Result, line_of, ordered, read_episodes
 from foreact.evaluation.rollout import EpisodeRecord
@@ -59,6 +60,7 @@ class EvaluationConfig:
     foresight: what the action reads in place of the future that the model imagines (see `foresight.py`); by default that one.
     consistency: compare imagined frames with those that come (see `consistency.py`), in this distance; changes no action.
         consistency_teacher: the folder in whose features, where it is perceptual.
+    freeze: from that share of the horizon on, the robot does not move (see `freezing.py`); None, the default, never does that.
     rollback: go back when the value of a plan falls (see `selection/rollback.py`); None, the default, never does.
     """
 
@@ -79,12 +81,20 @@ class EvaluationConfig:
     foresight: Foresight = "own"
     consistency: Distance = "off"
     consistency_teacher: str | None = None
+    freeze: float | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("seeds_per_task", 1), ("seed_start", 0), ("envs", 1), ("workers", 1), ("lanes", 0)):
             if getattr(self, name) < least:
                 raise ConfigError("a number is too small", where=f"evaluation.{name}", found=getattr(self, name),
                                   accepted=f"{least} or more")
+        if self.freeze is not None and not (0 < self.freeze < 1 and freezing_step(self.freeze, self.environment.horizon)
+                                            < self.environment.horizon):
+            raise ConfigError("a robot stops moving after its first step and before its last", where="evaluation.freeze", found=self.freeze,
+                              accepted="a share of the horizon between 0 and 1", next_step="freeze=0.5")
+        if self.freeze is not None and self.rollback is not None:
+            raise ConfigError("a robot that does not move cannot be helped by going back", where="evaluation.freeze", found=self.freeze,
+                              next_step="freeze=null or rollback=null")
         if not self.conditions:
             raise ConfigError("at least one condition is needed", where="evaluation.conditions", accepted=", ".join(get_args(Condition)))
         if self.vector == "async" and (self.workers > 1 or self.on == "ray"):
@@ -101,10 +111,14 @@ class EvaluationConfig:
     def _tasks(self) -> tuple[str, ...]:
         return self.tasks or (self.environment.task,)
 
+    @property
+    def _freeze_step(self) -> int | None:
+        return None if self.freeze is None else freezing_step(self.freeze, self.environment.horizon)
+
     def rules(self, policy: Policy.Config | None, *, footage: bool = False) -> SlotRules:
         return SlotRules(environment=self.environment, policy=policy, out_of_bounds=self.out_of_bounds,
                          stop_after_success=self.stop_after_success, footage=footage, rollback=self.rollback, foresight=self.foresight,
-                         consistency=self.consistency, consistency_teacher=self.consistency_teacher)
+                         consistency=self.consistency, consistency_teacher=self.consistency_teacher, freeze=self._freeze_step)
 
     def protocol(self) -> tuple[Protocol, tuple[ObservationSpec, ActionSpec]]:
         """The protocol of this evaluation and the specs of its environments. Builds an environment for each condition."""
@@ -124,7 +138,9 @@ class EvaluationConfig:
             "stop_after_success": self.stop_after_success,
             # without them, results keep their fingerprint
             **({} if self.rollback is None else {"rollback": self.rollback}),
-            **({} if self.foresight == "own" else {"foresight": self.foresight})}), specs
+            **({} if self.foresight == "own" else {"foresight": self.foresight}),
+            **({} if self.freeze is None else {"freeze": {"share": self.freeze, "step": self._freeze_step,
+                                                          "then": freezing_rule(specs[1])}})}), specs
 
 
 def evaluate(policy: WorldActionModel | Policy.Config, config: EvaluationConfig, *, out: Path | str | None = None) -> Result:
@@ -148,6 +164,9 @@ def evaluate(policy: WorldActionModel | Policy.Config, config: EvaluationConfig,
                           next_step="consistency=off")
     elif config.foresight != "own":
         raise ConfigError("a control imagines nothing", where="evaluation.foresight", found=config.foresight, next_step="foresight=own")
+    elif config.freeze is not None:
+        raise ConfigError("only a model is frozen; a control that stands still is `still`", where="evaluation.freeze", found=config.freeze,
+                          next_step="freeze=null")
     elif config.rollback is not None:
         raise ConfigError("a rollback is decided by the value of each plan, and a control makes no plans", where="evaluation.rollback",
                           found=source.identity["type"], accepted="a model whose plans have a value", next_step="set rollback=null")

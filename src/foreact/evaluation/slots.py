@@ -64,6 +64,7 @@ class SlotRules:
     foresee: tuple[int, ...] = ()
     consistency: Distance = "off"
     consistency_teacher: str | None = None
+    freeze: int | None = None
 
     @property
     def instants(self) -> int:

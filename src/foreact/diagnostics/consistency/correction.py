@@ -44,8 +44,9 @@ def corrected(found: Scored, kind: str, *, by: tuple[float, float] | None = None
     """The same episodes by that score. by: (epsilon, b), by default their own."""
     epsilon, slope = by or difficulty(found)
     of_distance, of_change = {"log": (1.0, 0.0), "ratio": (1.0, 1.0), "residual": (1.0, slope), "change": (0.0, 1.0)}[kind]
-    return found.told_by(np.array([np.mean(of_change * np.log(own["change"] + epsilon) - of_distance * np.log(np.maximum(own["distance"], _LEAST)))
-                                   for own in found.frames]))
+    return found.told_by(np.array([
+        np.mean(of_change * np.log(own["change"] + epsilon) - of_distance * np.log(np.maximum(own["distance"], _LEAST)))
+        for own in found.frames]))
 
 
 def with_correction(found: Scored, *, seed: int = 0, resamples: int = 500) -> dict[str, Any]:

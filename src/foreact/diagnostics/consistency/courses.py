@@ -1,8 +1,8 @@
 """What was measured along the way: by control step, for successes and for failures, and how far apart they lie (figures 5, 12 and 13).
 
-Entries are z-scores within the task over all of its steps, so that tasks can be pooled. A difference at a step is taken within each task and
-averaged with the weight n_s n_f / (n_s + n_f), so a task that fails more does not pass for a failure. A step is told where at least three
-episodes of each side got there; bands are 95 % percentile bootstraps over seeds, step by step.
+Entries are z-scores within the task over all of its steps, so that tasks can be pooled. A difference at a step is taken within each task
+and averaged with the weight n_s n_f / (n_s + n_f), so a task that fails more does not pass for a failure. A step is told where at least
+three episodes of each side got there; bands are 95 % percentile bootstraps over seeds, step by step.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def change_by_alignment(found: Scored, *, seed: int = 0, resamples: int = 500) -
     Which tasks are aligned is held as it was found; the failures alone stand beside, since it is they that are said to collapse.
     """
     chosen = aligned(found)
-    sides = {name: tuple(task for task in found.tasks if (task in chosen) == kept) for name, kept in (("aligned", True), ("misaligned", False))}
+    sides = {"aligned": chosen, "misaligned": tuple(task for task in found.tasks if task not in chosen)}
 
     def difference(one: Scored) -> float:
         return _mean(one, sides["misaligned"]) - _mean(one, sides["aligned"])

@@ -1,7 +1,7 @@
 """Two evaluations of the same seeds, the selected one against the plain one, along the way (appendix G, figure 13).
 
-At each step, the difference (selected less plain) of an episode pair that got so far in both, in deviations of the plain frames of the task;
-its mean, and 95 % percentile bootstraps over seeds. early, late: its mean over the steps of the first and of the second half of those told.
+At each step, the difference (selected less plain) of an episode pair that got so far in both, in deviations of the plain frames of the
+task; its mean, and 95 % percentile bootstraps over seeds. early, late: its mean over the first and over the second half of the steps told.
 """
 
 from __future__ import annotations
@@ -38,11 +38,13 @@ def compared(selected: Scored, plain: Scored, rule: Rule, *, seed: int = 0, resa
     spread = {"seed": seed, "resamples": resamples}
     outcome = PairedRates.of(list(zip(selected.success.tolist(), plain.success.tolist(), strict=True)))
     low, high = outcome.interval()
-    return {"pairs": len(plain.seed), "success": {"selected": rate(selected.success), "plain": rate(plain.success),
-                                                  "difference": outcome.difference, "interval": [low, high], "p_value": outcome.p_value},
-            "stalled": {name: rate([told.any() for told in stalls(plain, one, rule)]) for name, one in (("selected", selected), ("plain", plain))},
-            **{name: _along(selected, plain, entry, sign, **spread) for name, entry, sign in (("change", "change", 1.0),
-                                                                                             ("consistency", "distance", -1.0))}}
+    sides = {"selected": selected, "plain": plain}
+    return {"pairs": len(plain.seed),
+            "success": {**{name: rate(one.success) for name, one in sides.items()}, "difference": outcome.difference,
+                        "interval": [low, high], "p_value": outcome.p_value},
+            "stalled": {name: rate([told.any() for told in stalls(plain, one, rule)]) for name, one in sides.items()},
+            "change": _along(selected, plain, "change", 1.0, **spread),
+            "consistency": _along(selected, plain, "distance", -1.0, **spread)}
 
 
 def _along(selected: Scored, plain: Scored, entry: str, sign: float, *, seed: int, resamples: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Episodes with their consistency, from the records of an evaluation.
 
-An episode's consistency is the mean over its frames of log C = -d / tau, and within each task (and condition) it becomes a z-score. So tau, which scales
-all alike, drops out of everything that is made of it; the paper's own mean of C would keep it.
+An episode's consistency is the mean over its frames of log C = -d / tau, and within each task (and condition) it becomes a z-score. So tau,
+which scales all alike, drops out of everything that is made of it; the paper's own mean of C would keep it.
 
 Frames count until which the robot did what the plan said, where there are any; else, as under a regime that looks again before a frame is
 due, all. An episode that succeeds ends, so its frames are from earlier on the way than those of one that fails, and a difference may be one
@@ -47,7 +47,8 @@ class Record(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """Episodes, one entry each. task: with its condition, where there are several. log_c: mean log C; z: the same within the task; frames: of each, an array of `FRAME`.
+    """Episodes, one entry each. task: with its condition, where there are several. log_c: mean log C; z: the same within the task;
+    frames: of each, an array of `FRAME`.
 
     on_plan: whether only frames count until which the robot did what the plan said. tau: the scale of log C.
     """
