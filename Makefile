@@ -49,6 +49,7 @@ clean:
 .venv/ready-dev: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing foreact, its pinned packages and the test tools into .venv"
 	@$(PIP) --editable '.[dev]'
+	@$(PIP) --no-deps openpi-client==0.1.1  # a test client; its own bounds (numpy < 2) are older than it needs
 	@touch $@ .venv/ready
 
 # a GL library is believed only after something was drawn with it; without one, flat-coloured rays are drawn instead

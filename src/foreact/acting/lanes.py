@@ -18,6 +18,8 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from foreact.contract.axes import Memory, Noise, SeededNoise, Session
 from foreact.contract.context import Context, Plan, fake_context
@@ -115,12 +117,12 @@ class Lanes:
         plan = self.model.plan(context, noise=noise, session=chosen[0].session, through=through)
         return Made(part, plan, 1e3 * (ready - start), 1e3 * (time.perf_counter() - ready))
 
-    def decode(self, seats: Sequence[Acting], made: Made) -> dict[str, np.ndarray]:
-        """Pictures of the future that was imagined for this part, by camera; `seats`: those of the part, each shown its present."""
-        present = {name: torch.from_numpy(np.stack([seat.seen[-1]["images"][name] for seat in seats]))
+    def decode(self, seats: Sequence[Acting], values: Float[Tensor, "batch time tokens channels"]) -> dict[str, np.ndarray]:
+        """Pictures of what these seats, each shown its present, imagined; by camera, uint8 (seat, time, 3, height, width)."""
+        present = {name: torch.from_numpy(np.stack([seat.seen[-1]["images"][name] for seat in seats])).to(self.model.device)
                    for name in self.model.observation.camera_names}
         with torch.no_grad():
-            decoded = self.model.substrate.decode(made.plan.future.values[: len(seats)], present)
+            decoded = self.model.substrate.decode(values, present)
         return {name: images.cpu().numpy() for name, images in decoded.items()}
 
 

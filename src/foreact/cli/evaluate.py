@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from foreact.evaluation.evaluate import EvaluationConfig
     from foreact.evaluation.result import Result as Evaluation
 
-__all__ = ["KEYS", "SETTINGS", "TEXT", "add_options", "main"]
+__all__ = ["KEYS", "SETTINGS", "TEXT", "add_options", "main", "with_settings"]
 
 TEXT = """Runs a policy on seeds that training never saw and counts successes. Every result carries n, its seeds, a Wilson interval
 and a fingerprint of the protocol; results under different protocols are not compared. Episodes are written as they end:
@@ -99,7 +99,7 @@ def _policy(options: argparse.Namespace, of_model: list[str]) -> tuple[Any, Eval
         return _control(options.policy), EvaluationConfig(environment=suite.Config(task=tasks[0]), tasks=tasks)
     from foreact.training.checkpoint import load_model
 
-    model = _changed(load_model(options.policy, device=options.device), of_model)
+    model = with_settings(load_model(options.policy, device=options.device), of_model)
     suite, tasks = suite_of(options.tasks or _trained_tasks(options.policy))
     cameras = model.observation.cameras
     environment = suite.Config(task=tasks[0], cameras=tuple(camera.name for camera in cameras), size=cameras[0].height)
@@ -122,7 +122,7 @@ def _control(name: str) -> Any:
     return {"expert": ScriptedExpert, "random": RandomActions, "still": HoldStill}[name].Config()
 
 
-def _changed(model: Any, settings: list[str]) -> Any:
+def with_settings(model: Any, settings: list[str]) -> Any:
     """The same weights under another config, as with `model.coupling.steps=8`."""
     if not settings:
         return model

@@ -191,7 +191,9 @@ class Controller:
     def _hand_out(self, seats: Sequence[Seat], made: Made) -> None:
         plan, actions = made.plan, made.plan.actions.cpu().numpy()
         values = None if plan.value is None else plan.value.float().cpu().tolist()
-        imagined = self._lanes.decode(seats, made) if self.imagine and plan.future is not None else None
+        imagined = None
+        if self.imagine and plan.future is not None:
+            imagined = self._lanes.decode(seats, plan.future.values[: len(seats)])
         for row, seat in enumerate(seats):
             seat.calls.append(Call(
                 step=seat.memory.steps, batch=len(seats), prepare_ms=made.prepare_ms, model_ms=made.model_ms,

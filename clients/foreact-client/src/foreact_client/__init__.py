@@ -1,0 +1,6 @@
+"""Drive a robot with a World Action Model that is served elsewhere."""
+
+from foreact_client.client import Client, Plan, Refused, Unreachable
+from foreact_client.player import ChunkPlayer
+
+__all__ = ["ChunkPlayer", "Client", "Plan", "Refused", "Unreachable"]
