@@ -148,7 +148,7 @@ def _value(records: tuple[EpisodeRecord, ...], before: int | None, spread: dict[
 
     if not all(record.values for record in records):
         return None
-    read = [SimpleNamespace(task=r.task, seed=r.seed, success=r.success, consistency=[
+    read = [SimpleNamespace(task=r.task, condition=r.condition, seed=r.seed, success=r.success, consistency=[
         SimpleNamespace(step=step, offset=0, distance=-value, change=0.0, on_plan=True)
         for step, value in zip(r.call_steps, r.values, strict=True)]) for r in records]
     return separation(scored(read, before=before), **spread)
