@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from foreact import backbones, couplings, regimes, substrates  # noqa: F401  every member is known by name wherever a model is
 from foreact.contract import agreement
-from foreact.contract.axes import Backbone, Coupling, Dimensions, Encoded, Noise, Reader, Regime, SeededNoise, Session, Substrate
+from foreact.contract.axes import Backbone, Coupling, Dimensions, Encoded, Noise, Proposal, Reader, Regime, SeededNoise, Session, Substrate
 from foreact.contract.config import Buildable, Config
 from foreact.contract.context import Context, Cost, Future, Plan, Window
+from foreact.contract.encoded import Branches
 from foreact.contract.errors import ConfigError
 from foreact.contract.normalisation import FeatureStatistics, Scaler, ScalingMethod
 from foreact.contract.specs import ActionSpec, ObservationSpec
@@ -29,6 +30,7 @@ from foreact.nets.overhearing import overheard
 from foreact.nets.text import TextEncoder
 from foreact.objectives.representation import Alignment, FirstPass
 from foreact.objectives.temporal import TemporalConsistency
+from foreact.selection.selectors import CameTrue, Drawn, Measures, Selector
 
 __all__ = ["Part", "Through", "WorldActionModel"]
 
@@ -302,29 +304,68 @@ class WorldActionModel(nn.Module, Buildable):
     # --- control ------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def plan(self, context: Context, *, noise: Noise | None = None, session: Session | None = None, through: Through | None = None) -> Plan:
+    def plan(self, context: Context, *, noise: Noise | None = None, session: Session | None = None, through: Through | None = None,
+             selector: Selector | None = None, came_true: CameTrue | None = None) -> Plan:
         """Propose a plan for each batch element; raises `SpecError` where the context is not what was trained on.
 
         noise: by default seeded with 0 for every element; pass `SeededNoise(seeds)` for independent draws.
         session: the memory of the one episode that the context is of, from `coupling.begin()`.
         through: what stands between the imagined future and the action, for a diagnosis; see `Reader`.
+        selector: chooses among several candidates, of which the first is the plan without it. came_true: see `Measures`.
         """
         context.check(self.observation)
         start = time.perf_counter()
+        noise = noise or SeededNoise([0] * context.batch, self.device)
         with self._counting() as evaluations:
             context = context.to(self.device)
-            history = self.eye.encode(context.scene)
-            proposal = self.coupling.propose(self.backbone, self._encode_context(context, history, None, through), session=session,
-                                             noise=noise or SeededNoise([0] * context.batch, self.device))
+            encoded = self._encode_context(context, self.eye.encode(context.scene), None, through)
+            if selector is None:
+                proposal = self._proposed(encoded, session, noise)
+            else:
+                proposal = self._selected(encoded, session, noise, selector, came_true)
         future = None
         if proposal.future:
             future = Future(parts=proposal.future, offsets=self.config.coupling.future_offsets,
                             substrates={name: type(self.parts[name]).__name__ for name in proposal.future})
-        candidates = proposal.candidates
+        return Plan(actions=proposal.actions, future=future, value=proposal.value, candidates=proposal.candidates,
+                    cost=Cost(evaluations=dict(evaluations), seconds=time.perf_counter() - start))
+
+    def _proposed(self, encoded: Encoded, session: Session | None, noise: Noise) -> Proposal:
+        """What the coupling samples, with actions in the units of the robot."""
+        found = self.coupling.propose(self.backbone, encoded, session=session, noise=noise)
+        candidates = found.candidates
         if candidates is not None:
             candidates = replace(candidates, actions=self.action_scaler.inverse(candidates.actions.float()))
-        return Plan(actions=self.action_scaler.inverse(proposal.actions.float()), future=future, value=proposal.value,
-                    candidates=candidates, cost=Cost(evaluations=dict(evaluations), seconds=time.perf_counter() - start))
+        return replace(found, actions=self.action_scaler.inverse(found.actions.float()), candidates=candidates)
+
+    def _selected(self, encoded: Encoded, session: Session | None, noise: Noise, selector: Selector, came_true: CameTrue | None) -> Proposal:
+        """The same of the chosen one among several candidates, which share all that does not depend on noise."""
+        def draw(count: int) -> Drawn:
+            branches = Branches(noise, count)
+            found = self._proposed(encoded.repeated(count), session, branches)
+            if count > 1 and not branches.asked:
+                raise ConfigError("nothing in this model's plans is left to chance, so all candidates are equal", where="selector",
+                                  found=type(self.coupling).__name__, accepted="a model that draws its future or its actions",
+                                  next_step="selector=null")
+            return Drawn(actions=found.actions.unflatten(0, (-1, count)), value=None if found.value is None else found.value.view(-1, count),
+                         future={name: x.unflatten(0, (-1, count)) for name, x in found.future.items()})
+
+        found = selector.select(draw, Measures(futures=self._apart, actions=self._actions_apart, noise=noise, spec=self.action,
+                                               came_true=came_true))
+        return Proposal(actions=found.actions, future=found.future, value=found.value, candidates=found.candidates)
+
+    def _apart(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Tensor:
+        """The distance of futures, (batch, candidate): each part's in its own substrate, averaged over frames and parts."""
+        found = []
+        for name in one:
+            a, b = torch.broadcast_tensors(one[name], other[name])
+            found.append(self.parts[name].distance(a.flatten(0, 1), b.flatten(0, 1)).mean(dim=1).unflatten(0, a.shape[:2]))
+        return torch.stack(found).mean(dim=0)
+
+    def _actions_apart(self, one: Tensor, other: Tensor) -> Tensor:
+        """Mean square over the steps and the robot's entries, (batch, candidate), in the model's units of action."""
+        square = (self.action_scaler(one) - self.action_scaler(other)).square()
+        return square.sum(dim=-1).mean(dim=-1) / self.action.size
 
     @contextmanager
     def _counting(self) -> Iterator[Mapping[str, int]]:

@@ -25,6 +25,7 @@ from foreact.contract.axes import Memory, Noise, SeededNoise, Session
 from foreact.contract.context import Context, Plan, fake_context
 from foreact.envs.base import Observation
 from foreact.model import Through, WorldActionModel
+from foreact.selection.selectors import Selector
 
 __all__ = ["Acting", "Lanes", "Made", "StandIn", "context_of", "noise_seed"]
 
@@ -73,7 +74,7 @@ class Lanes:
 
     def __init__(self, model: WorldActionModel, *, lanes: int, alone: bool) -> None:
         self.model, self.lanes, self.alone = model.eval(), 1 if alone else lanes, alone
-        self._trusted: dict[int, bool] = {}
+        self._trusted: dict[tuple[int, Selector | None], bool] = {}
 
     def try_out(self) -> Plan:
         """A plan of random data: one-time set-up is nobody's latency."""
@@ -85,25 +86,26 @@ class Lanes:
         """The present of a seat that is to be planned; of the past, only what the model looks at is kept."""
         seat.seen = [*seat.seen, observation][-self.model.config.coupling.history:]
 
-    def plan(self, seats: Sequence[Acting], stand_in: StandIn | None = None) -> list[Made]:
-        """Plans of all seats, in order."""
+    def plan(self, seats: Sequence[Acting], stand_in: StandIn | None = None, selector: Selector | None = None) -> list[Made]:
+        """Plans of all seats, in order; selector: chooses each among candidates."""
         if self.alone:
             for seat in seats:
                 if seat.session is None:
                     seat.session = self.model.coupling.begin()
-            return [self.call(seats, slice(i, i + 1), 1, stand_in) for i in range(len(seats))]
+            return [self.call(seats, slice(i, i + 1), 1, stand_in, selector) for i in range(len(seats))]
         size, lanes = len(seats), self.lanes
         if not lanes or size <= lanes:
-            return [self.call(seats, slice(0, size), lanes or size, stand_in)]
-        if self._trusted.get(size):
-            return [self.call(seats, slice(0, size), size, stand_in)]
-        parts = [self.call(seats, slice(start, min(start + lanes, size)), lanes, stand_in) for start in range(0, size, lanes)]
-        if size not in self._trusted:
-            whole = self.call(seats, slice(0, size), size, stand_in)
-            self._trusted[size] = all(_same(whole.plan, made) for made in parts)
+            return [self.call(seats, slice(0, size), lanes or size, stand_in, selector)]
+        if self._trusted.get((size, selector)):
+            return [self.call(seats, slice(0, size), size, stand_in, selector)]
+        parts = [self.call(seats, slice(start, min(start + lanes, size)), lanes, stand_in, selector) for start in range(0, size, lanes)]
+        if (size, selector) not in self._trusted:
+            whole = self.call(seats, slice(0, size), size, stand_in, selector)
+            self._trusted[size, selector] = all(_same(whole.plan, made) for made in parts)
         return parts
 
-    def call(self, seats: Sequence[Acting], part: slice, rows: int, stand_in: StandIn | None = None) -> Made:
+    def call(self, seats: Sequence[Acting], part: slice, rows: int, stand_in: StandIn | None = None,
+             selector: Selector | None = None) -> Made:
         """Plans of these seats in a batch of `rows`, of which those past the seats repeat the last."""
         start = time.perf_counter()
         coupling = self.model.config.coupling
@@ -114,7 +116,7 @@ class Lanes:
         noise = SeededNoise([noise_seed(seat.seed, seat.memory.calls) for seat in chosen], self.model.device)
         ready = time.perf_counter()
         through = None if stand_in is None else stand_in(context, noise, numbers)
-        plan = self.model.plan(context, noise=noise, session=chosen[0].session, through=through)
+        plan = self.model.plan(context, noise=noise, session=chosen[0].session, through=through, selector=selector)
         return Made(part, plan, 1e3 * (ready - start), 1e3 * (time.perf_counter() - ready))
 
     def decode(self, seats: Sequence[Acting], values: Float[Tensor, "batch time tokens channels"]) -> dict[str, np.ndarray]:
@@ -150,4 +152,6 @@ def _same(whole: Plan, made: Made) -> bool:
         same = same and torch.equal(whole.future.values[part], made.plan.future.values[:size])
     if whole.value is not None and made.plan.value is not None:
         same = same and torch.equal(whole.value[part], made.plan.value[:size])
+    if whole.candidates is not None and made.plan.candidates is not None:
+        same = same and torch.equal(whole.candidates.scores[part], made.plan.candidates.scores[:size])
     return same

@@ -46,6 +46,13 @@ class CausalCache(Cache):
             self.times.pop(name, None)
             self.layers.pop(name, None)
 
+    def repeated(self, count: int) -> CausalCache:
+        copy = CausalCache()
+        copy.times = dict(self.times)
+        copy.layers = {name: [(k.repeat_interleave(count, dim=0), v.repeat_interleave(count, dim=0)) for k, v in layers]
+                       for name, layers in self.layers.items()}
+        return copy
+
     def holds(self, name: str, times: Float[Tensor, " token"]) -> bool:
         """Whether tokens of this stream at all these times are kept."""
         return name in self.times and bool(torch.isin(times, self.times[name]).all())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,9 @@ settings (each as key=value or --key value)
   consistency=off|latent|pixel|perceptual|flow   record how far imagined frames are from those that come; changes no action, and
                          foreact diagnose consistency reads it. perceptual: consistency_teacher=FOLDER of foreact teacher train
   freeze=SHARE           from that share of the horizon on the robot does not move: failures that are known to have stalled
+  selector=Consensus|Weighted|HighestValue|Medoid|ActionConsensus|RandomChoice|First   draw several candidates for each plan and choose;
+                         selector.candidates=8   selector.until=1.0: share of the horizon during which there is a choice. Also
+                         --selector consensus|weighted|value|medoid|actions|random|first
   foresight=own|expert|noise|zero what the action reads in place of the imagined future; expert: what the scripted expert would bring about
   environment.distractors=[]  tasks whose things may stand in the scene under semantic (default: those of the tasks evaluated together)
   environment.standing=2      how many of them stand       environment.variants=[]  the sizes and shapes of instance (default: all)
@@ -44,8 +48,10 @@ settings (each as key=value or --key value)
                          the value of a plan falls by more than delta below its peak, the simulator goes back to the peak"""
 SETTINGS = True
 KEYS = ("seeds_per_task", "seed_start", "out_of_bounds", "stop_after_success", "lanes", "envs", "workers", "on", "vector", "foresight",
-        "consistency", "consistency_teacher", "freeze")
+        "consistency", "consistency_teacher", "freeze", "selector")
 _CONTROLS = ("expert", "random", "still")
+_SELECTORS = {"consensus": "Consensus", "weighted": "Weighted", "value": "HighestValue", "medoid": "Medoid", "actions": "ActionConsensus",
+              "random": "RandomChoice", "first": "First"}
 _OF_SHIFT = {"semantic": ("distractors", "standing"), "instance": ("variants",)}
 
 
@@ -72,7 +78,8 @@ def main(options: argparse.Namespace, settings: list[str]) -> Result:
     of_model = [word for word in settings if word.startswith("model.")]
     policy, config = _policy(options, of_model)
     conditions = f"conditions={json.dumps(options.conditions)}"
-    config = apply_overrides(config, [conditions, *_distractors(options, config), *(word for word in settings if word not in of_model)])
+    config = apply_overrides(config, [conditions, *_distractors(options, config),
+                                      *_selecting(word for word in settings if word not in of_model)])
     other = None if options.against is None else Evaluation.load(options.against)
     out = options.out or _folder(options, config, of_model)
     result = evaluate(policy, config, out=out)
@@ -85,6 +92,15 @@ def main(options: argparse.Namespace, settings: list[str]) -> Result:
         text += (f"\nagainst {options.against}: {100 * comparison['difference']:+.0f} points ({100 * low:+.0f} to {100 * high:+.0f}), "
                  f"exact McNemar p = {comparison['p_value']:.2g}, {comparison['n']} pairs")
     return Result(data=data, text=f"{text}\nresult: {out / 'result.json'}")
+
+
+def _selecting(settings: Iterable[str]) -> list[str]:
+    """Settings with short names of selectors spelt out, and the choice of a selector before its own settings."""
+    found = []
+    for word in settings:
+        key, _, value = word.removeprefix("--").partition("=")
+        found.append(f"selector={_SELECTORS.get(value, value)}" if key == "selector" else word)
+    return sorted(found, key=lambda word: not word.startswith("selector="))
 
 
 def _policy(options: argparse.Namespace, of_model: list[str]) -> tuple[Any, EvaluationConfig]:
@@ -162,8 +178,7 @@ def _folder(options: argparse.Namespace, config: EvaluationConfig, of_model: lis
 
     rules = {key: value for key, value in encode(config).items()
              if key in ("environment", "tasks", "conditions", "out_of_bounds", "stop_after_success", "lanes")
-             or (key == "rollback" and value is not None) or (key == "consistency" and value != "off")
-             or (key == "freeze" and value is not None)}
+             or (key in ("rollback", "selector", "freeze") and value is not None) or (key == "consistency" and value != "off")}
     for condition, names in _OF_SHIFT.items():  # what a condition that is not evaluated would do is no rule
         for name in names if condition not in config.conditions else ():
             rules["environment"].pop(name, None)
@@ -190,6 +205,10 @@ def _table(result: Evaluation) -> str:
         back = summary["rollbacks"]
         lines.append(f"rolled back in {back['episodes']} of {back['of']} episodes, {back['mean']:.2g} times on average; "
                      f"{100 * back['undone_share']:.0f} % of the steps were undone, and count")
+    if summary.get("selection", {}).get("choices"):
+        of = summary["selection"]
+        lines.append(f"{of['choices']} of {of['plans']} plans chosen among candidates, {100 * of['not_the_first']:.0f} % of them not the "
+                     f"first; choosing took {of['overhead_ms']['p50']:.2g} ms")
     if "consistency" in summary:
         of = summary["consistency"]
         told = ", ".join(f"{of[name]:.3f} {title}" for name, title in (("solved", "where it succeeded"), ("not_solved", "where it failed"))

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -98,6 +98,10 @@ class Cache(ABC):
     @abstractmethod
     def forget(self, streams: Iterable[str]) -> None:
         """Drop these streams, as when their noise level has changed."""
+
+    @abstractmethod
+    def repeated(self, count: int) -> Self:
+        """A copy in which every batch element stands `count` times in a row, for that many candidates of its."""
 
 
 class RollingCache(Cache):

@@ -139,11 +139,17 @@ class Future:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidates:
-    """The evidence of a selection: every candidate, its score, and which was chosen."""
+    """The evidence of a selection: every candidate, its score, and which was chosen.
+
+    spread: root mean square of the candidates' actions about their mean, in the model's own units, where it was measured.
+    overhead_ms: what choosing took, all candidates being there.
+    """
 
     actions: Float[Tensor, "batch candidate horizon action"]
     scores: Float[Tensor, "batch candidate"]
     chosen: Int[Tensor, " batch"]
+    spread: Float[Tensor, " batch"] | None = None
+    overhead_ms: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

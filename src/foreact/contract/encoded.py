@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from foreact.contract.context import Candidates
 from foreact.contract.layout import Position
 from foreact.contract.specs import ActionSpec, ObservationSpec
 
-__all__ = ["Dimensions", "Encoded", "Noise", "Proposal", "Reader", "SeededNoise", "SubstrateForm"]
+__all__ = ["Branches", "Dimensions", "Encoded", "Noise", "Proposal", "Reader", "SeededNoise", "SubstrateForm"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +73,10 @@ class Dimensions:
     slots: tuple[int, ...] | None = None
 
 
+def _unchanged(name: str, values: Tensor, sigma: Tensor | None) -> Tensor:
+    return values
+
+
 @dataclass(frozen=True)
 class Reader:
     """How the action side reads what is imagined. Every coupling reads through it, so that a diagnosis can stand between.
@@ -82,8 +86,19 @@ class Reader:
     expose: (name, clean values): what the substrate shows of them to the action side.
     """
 
-    through: Callable[[str, Tensor, Tensor | None], Tensor] = lambda name, values, sigma: values
+    through: Callable[[str, Tensor, Tensor | None], Tensor] = _unchanged
     expose: Callable[[str, Tensor], Tensor] = lambda name, values: values
+
+    def over(self, count: int) -> Reader:
+        """The reader of rows in groups of `count` candidates: `through` is given one candidate of every element at a time."""
+        if self.through is _unchanged:
+            return self
+
+        def through(name: str, values: Tensor, sigma: Tensor | None) -> Tensor:
+            read = [self.through(name, values[i::count], None if sigma is None else sigma[i::count]) for i in range(count)]
+            return torch.stack(read, dim=1).flatten(0, 1)
+
+        return replace(self, through=through)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +114,7 @@ class Encoded:
     without actions; imitated, False for rows of an episode that failed, from which values are learnt and actions are not.
     visual_state: features of the present that experts look at by cross-attention, where the model has them. Pads mark entries before
     the start or past the end of the episode, which no loss may count.
+    single: where each element stands several times in a row, so that several candidates are drawn of it, each element once.
     """
 
     frame: Float[Tensor, "batch tokens channels"]
@@ -126,10 +142,33 @@ class Encoded:
     visual_state: Float[Tensor, "batch places features"] | None = None
     reader: Reader = field(default_factory=Reader)
     extras: Mapping[str, Tensor] = field(default_factory=dict)
+    single: Encoded | None = None
 
     @property
     def batch(self) -> int:
         return self.state.shape[0]
+
+    @property
+    def copies(self) -> int:
+        """Rows stand in groups of so many, which differ in nothing but the noise that is drawn for them."""
+        return self.batch // self.one_of_each().batch
+
+    def one_of_each(self) -> Encoded:
+        """Every element once: for what does not depend on noise, and so need not be computed for each candidate."""
+        return self if self.single is None else self.single
+
+    def repeated(self, count: int) -> Encoded:
+        """Each element `count` times in a row: (b0, b0, ..., b1, b1, ...). What stands in the reader meets one candidate at a time."""
+        if count == 1:
+            return self
+
+        def grown(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value.repeat_interleave(count, dim=0)
+            return {name: grown(each) for name, each in value.items()} if isinstance(value, Mapping) else value
+
+        changed = {f.name: grown(getattr(self, f.name)) for f in fields(self) if f.name not in ("reader", "single")}
+        return replace(self, **changed, reader=self.reader.over(count), single=self)
 
     @property
     def known_actions(self) -> Bool[Tensor, "batch horizon"]:
@@ -169,6 +208,21 @@ class SeededNoise:
             g = torch.Generator().manual_seed(int(words[0]) << 31 ^ int(words[1]))
             rows.append(torch.randn(shape, generator=g))
         return torch.stack(rows).to(self._device)
+
+
+class Branches:
+    """Noise of `count` candidates of each batch element, in groups: the first has the noise of a plan without candidates, the others
+    draw under names of their own, so the candidates of a smaller count are the first of a larger one."""
+
+    def __init__(self, noise: Noise, count: int) -> None:
+        self._noise, self._count = noise, count
+        self.asked = False
+        """Whether anything was drawn."""
+
+    def __call__(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        self.asked = True
+        names = [name, *(f"{name} of candidate {i}" for i in range(1, self._count))]
+        return torch.stack([self._noise(each, shape) for each in names], dim=1).flatten(0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -277,14 +277,17 @@ class StreamedChunks(Coupling):
         return Proposal(actions=torch.cat(actions, dim=1), future={n: torch.cat(frames, dim=1) for n, frames in future.items()})
 
     def _recall(self, backbone: Backbone, encoded: Encoded, session: Session | None, cached: bool) -> tuple[RollingCache, Cached | Whole]:
-        """The memory up to the present, and what evaluates streams on top of it."""
+        """The memory up to the present, and what evaluates streams on top of it.
+
+        It does not depend on noise: candidates of one present each get a copy of it, and the session keeps the one without copies.
+        """
         assert session is None or isinstance(session, _Episode)
-        cache = backbone.new_cache()
+        cache, each, encoded = backbone.new_cache(), encoded, encoded.one_of_each()
         assert isinstance(cache, RollingCache), "a backbone that provides 'rolling' gives a cache that rolls"
         if session is None or session.cache is None:
-            given = self._past(encoded) if session is None else self._first(encoded)
             if not cached:
-                return cache, Whole(backbone, encoded, self.layout, given)
+                return cache, Whole(backbone, each, self.layout, self._past(each) if session is None else self._first(each))
+            given = self._past(encoded) if session is None else self._first(encoded)
             backbone(given, self._memory, sigma={}, cache=cache, **encoded.words)
         else:
             backbone(self._since(encoded), self._newest, sigma={}, cache=cache, **encoded.words)
@@ -294,7 +297,8 @@ class StreamedChunks(Coupling):
             cache.append(newer, by=self.config.history_stride / length, keep={s.name: s.length for s in self._memory.streams})
         if session is not None:
             session.cache = cache
-        return cache, Cached(backbone, encoded, self.layout, cache)
+        cache = cache if each.copies == 1 else cache.repeated(each.copies)
+        return cache, Cached(backbone, each, self.layout, cache)
 
     def _denoise(self, run: Cached | Whole, names: Collection[str], start: dict[str, Tensor], before: Mapping[str, Tensor | None],
                  steps: int, k: int) -> dict[str, Tensor]:

@@ -5,9 +5,10 @@ How plans are batched so that the number of parallel environments changes none i
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -23,8 +24,10 @@ from foreact.envs.base import Environment, Observation
 from foreact.evaluation.consistency import Awaited, Distance, Witness
 from foreact.evaluation.foresight import Foresight, require_read, stand_in
 from foreact.evaluation.freezing import held_action
+from foreact.evaluation.selecting import Choice, choices_of, require_selectable
 from foreact.model import Through, WorldActionModel
 from foreact.selection.rollback import DIGITS
+from foreact.selection.selectors import Selector
 
 __all__ = ["Call", "Controller", "OutOfBounds", "Policy", "Seat", "context_of", "noise_seed", "within_bounds"]
 
@@ -54,7 +57,8 @@ class Call:
     """One plan for one episode: before which step, in a batch of how many, how long that batch took, how many evaluations.
 
     `actions` is the whole chunk in the units of the spec, before the out-of-bounds rule. value: of the plan, in the units of the
-    return, to as many digits as a rollback compares; None where the model gives none.
+    return, to as many digits as a rollback compares; None where the model gives none. choice: among candidates, where there was one;
+    select_ms: what choosing alone took.
     """
 
     step: int
@@ -65,6 +69,8 @@ class Call:
     actions: Float[np.ndarray, "horizon action"]
     value: float | None = None
     imagined: dict[str, UInt8[np.ndarray, "future 3 height width"]] | None = None
+    choice: Choice | None = None
+    select_ms: float = 0.0
 
 
 @dataclass
@@ -114,6 +120,7 @@ class Controller:
     imagine: decode the predicted futures to images, for recordings. foresight: what the action reads in place of them. consistency:
     compare them with what comes, in this distance; teacher: the folder in whose features, where it is perceptual.
     freeze: the step from which the robot does not move any more (see `freezing.py`).
+    selector: chooses among candidates, `until` its share of an episode of `horizon` control steps.
     alone_ms: how long the plan of a single episode took, unpadded: what one robot waits for. Timed a few times at the start.
 
     Under a regime that carries a memory from call to call, every episode is planned alone, so nothing can depend on its neighbours.
@@ -123,7 +130,7 @@ class Controller:
 
     def __init__(self, model: WorldActionModel, regime: Regime | None = None, *, lanes: int = 4, imagine: bool = False,
                  foresight: Foresight = "own", consistency: Distance = "off", teacher: str | None = None,
-                 freeze: int | None = None) -> None:
+                 freeze: int | None = None, selector: Selector.Config | None = None, horizon: float = math.inf) -> None:
         self.freeze = freeze
         self.model, self.regime = model.eval(), regime or model.regime
         self._lanes = Lanes(self.model, lanes=lanes, alone=self.regime.persistent)
@@ -134,6 +141,10 @@ class Controller:
         self._witness = None if consistency == "off" else Witness(self.model, consistency, teacher)
         self.alone_ms: list[float] = []
         self._left_to_time = self.TIMED_ALONE
+        self._selector, self._select_until = None if selector is None else selector.build(), 0.0
+        if selector is not None:
+            require_selectable(self.model, selector)
+            self._select_until = selector.until * horizon
         self._gives_value = self._lanes.try_out().value is not None
 
     def due(self, seat: Seat) -> bool:
@@ -157,23 +168,31 @@ class Controller:
 
     def plan(self, seats: Sequence[Seat], observations: Sequence[Observation]) -> None:
         """Give every seat a new plan from its observation."""
-        if not seats:
-            return
         for seat, observation in zip(seats, observations, strict=True):
             self._lanes.show(seat, observation)
+        selecting = [seat for seat in seats if self._selects(seat)]
+        for some, selector in ((selecting, self._selector), ([seat for seat in seats if not self._selects(seat)], None)):
+            if some:
+                self._plan(some, selector)
 
+    def _selects(self, seat: Seat) -> bool:
+        """Whether this seat's next plan is chosen among candidates."""
+        return self._selector is not None and seat.memory.steps < self._select_until
+
+    def _plan(self, seats: Sequence[Seat], selector: Selector | None) -> None:
+        """Plans of seats that have seen their present."""
         def through(context: Context, noise: Noise, rows: Sequence[int]) -> Through | None:
             coming = [seats[row].coming for row in rows] if self.foresight == "expert" else None
             return stand_in(self.model, self.foresight, context, coming, noise)
 
         if self._left_to_time > 0 and not self._lanes.alone:
             self._left_to_time -= 1
-            self.alone_ms.append(self._lanes.call(seats, slice(0, 1), 1, through).model_ms)
-        for made in self._lanes.plan(seats, through):
+            self.alone_ms.append(self._lanes.call(seats, slice(0, 1), 1, through, selector).model_ms)
+        for made in self._lanes.plan(seats, through, selector):
             if self._left_to_time > 0 and self._lanes.alone:
                 self._left_to_time -= 1
                 self.alone_ms.append(made.model_ms)
-            self._hand_out(seats[made.part], made)
+            self._hand_out(seats[made.part], made, selector is not None)
 
     def chunk(self, seat: Seat, limit: int) -> Float[np.ndarray, "steps action"]:
         """Actions up to the next step at which the regime wants a plan or an imagined frame is due, at most `limit`."""
@@ -188,17 +207,20 @@ class Controller:
         seat.executed.extend(np.clip(action, low, high) for action in actions)
         return np.stack(actions)
 
-    def _hand_out(self, seats: Sequence[Seat], made: Made) -> None:
+    def _hand_out(self, seats: Sequence[Seat], made: Made, selected: bool) -> None:
         plan, actions = made.plan, made.plan.actions.cpu().numpy()
         values = None if plan.value is None else plan.value.float().cpu().tolist()
         imagined = None
         if self.imagine and plan.future is not None:
             imagined = self._lanes.decode(seats, plan.future.values[: len(seats)])
+        chosen = choices_of(plan.candidates, len(seats)) if selected and plan.candidates is not None else None
         for row, seat in enumerate(seats):
             seat.calls.append(Call(
                 step=seat.memory.steps, batch=len(seats), prepare_ms=made.prepare_ms, model_ms=made.model_ms,
                 evaluations=plan.cost.total, actions=actions[row], value=None if values is None else round(values[row], DIGITS),
-                imagined=None if imagined is None else {name: images[row] for name, images in imagined.items()}))
+                imagined=None if imagined is None else {name: images[row] for name, images in imagined.items()},
+                choice=None if chosen is None else replace(chosen[row], call=len(seat.calls), step=seat.memory.steps),
+                select_ms=0.0 if chosen is None else plan.candidates.overhead_ms))
             if self._witness is not None and plan.future is not None:
                 self._witness.expect(seat.awaited, seat.memory.steps, seat.seen[-1], plan.future, row)
             self.regime.receive(seat.memory, actions[row])

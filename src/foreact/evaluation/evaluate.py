@@ -31,10 +31,12 @@ from foreact.evaluation.protocol import Protocol, require_same
 from foreact.evaluation.result import EPISODES, RECORDINGS, Result, line_of, ordered, read_episodes
 from foreact.evaluation.rollout import EpisodeRecord
 from foreact.evaluation.slots import Episode, SlotRules
+from foreact.evaluation.selecting import require_selectable
 from foreact.evaluation.sources import ControlSource, ModelSource, Source, source_of
 from foreact.evaluation.workers import in_processes, in_this_process, over_ray
 from foreact.model import WorldActionModel
 from foreact.selection.rollback import Rollback
+from foreact.selection.selectors import Selector
 
 __all__ = ["EvaluationConfig", "evaluate"]
 
@@ -62,6 +64,7 @@ class EvaluationConfig:
         consistency_teacher: the folder in whose features, where it is perceptual.
     freeze: from that share of the horizon on, the robot does not move (see `freezing.py`); None, the default, never does that.
     rollback: go back when the value of a plan falls (see `selection/rollback.py`); None, the default, never does.
+    selector: draw several candidates for each plan and choose among them (see `selection/selectors.py`); None takes the first.
     """
 
     environment: Config = field(default_factory=lambda: MetaWorld.Config(task="drawer-open"))
@@ -82,6 +85,7 @@ class EvaluationConfig:
     consistency: Distance = "off"
     consistency_teacher: str | None = None
     freeze: float | None = None
+    selector: Selector.Config | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("seeds_per_task", 1), ("seed_start", 0), ("envs", 1), ("workers", 1), ("lanes", 0)):
@@ -118,7 +122,8 @@ class EvaluationConfig:
     def rules(self, policy: Policy.Config | None, *, footage: bool = False) -> SlotRules:
         return SlotRules(environment=self.environment, policy=policy, out_of_bounds=self.out_of_bounds,
                          stop_after_success=self.stop_after_success, footage=footage, rollback=self.rollback, foresight=self.foresight,
-                         consistency=self.consistency, consistency_teacher=self.consistency_teacher, freeze=self._freeze_step)
+                         consistency=self.consistency, consistency_teacher=self.consistency_teacher, freeze=self._freeze_step,
+                         selector=self.selector)
 
     def protocol(self) -> tuple[Protocol, tuple[ObservationSpec, ActionSpec]]:
         """The protocol of this evaluation and the specs of its environments. Builds an environment for each condition."""
@@ -138,6 +143,7 @@ class EvaluationConfig:
             "stop_after_success": self.stop_after_success,
             # without them, results keep their fingerprint
             **({} if self.rollback is None else {"rollback": self.rollback}),
+            **({} if self.selector is None else {"selector": self.selector}),
             **({} if self.foresight == "own" else {"foresight": self.foresight}),
             **({} if self.freeze is None else {"freeze": {"share": self.freeze, "step": self._freeze_step,
                                                           "then": freezing_rule(specs[1])}})}), specs
@@ -159,6 +165,11 @@ def evaluate(policy: WorldActionModel | Policy.Config, config: EvaluationConfig,
             require_read(policy, config.foresight)
         if config.consistency != "off":
             Witness(policy, config.consistency, config.consistency_teacher)  # refuses before anything runs
+        if config.selector is not None:
+            require_selectable(policy, config.selector)
+    elif config.selector is not None:
+        raise ConfigError("a control has no candidates", where="evaluation.selector", found=type(config.selector).owner.__name__,
+                          next_step="selector=null")
     elif config.consistency != "off":
         raise ConfigError("a control imagines nothing", where="evaluation.consistency", found=config.consistency,
                           next_step="consistency=off")

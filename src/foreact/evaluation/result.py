@@ -81,6 +81,7 @@ class Result:
                 "observation": _percentiles(ms for r in records for ms in r.observe_ms)},
             "peak_memory_mb": max(r.peak_memory_mb for r in records),
             **({"rollbacks": _rollbacks(records)} if "rollback" in self.protocol.fields else {}),
+            **({"selection": _selection(records)} if "selector" in self.protocol.fields else {}),
             **({"consistency": _consistency(records)} if any(r.consistency for r in records) else {}),
             "policy": dict(self.policy), "protocol": dict(self.protocol.fields), "fingerprint": self.protocol.fingerprint,
         }
@@ -152,6 +153,15 @@ def _rollbacks(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
             "undone_steps": sum(r.undone for r in records), "undone_share": sum(r.undone for r in records) / sum(r.steps for r in records),
             "solved_with": _rate(touched) if touched else None,
             "solved_without": _rate(rest) if (rest := [r for r in records if not r.rollbacks]) else None}
+
+
+def _selection(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
+    """How many plans were chosen among candidates, how often another than the first, how far candidates lay apart, and what choosing took."""
+    choices = [choice for record in records for choice in record.choices]
+    return {"choices": len(choices), "plans": sum(r.calls for r in records),
+            "not_the_first": sum(choice.chosen != 0 for choice in choices) / len(choices) if choices else None,
+            "spread": sum(choice.spread for choice in choices) / len(choices) if choices else None,
+            "overhead_ms": _percentiles(ms for record in records for ms in record.select_ms)}
 
 
 def _consistency(records: Sequence[EpisodeRecord]) -> dict[str, Any]:

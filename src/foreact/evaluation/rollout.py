@@ -15,6 +15,7 @@ from foreact.envs.base import Observation
 from foreact.evaluation.consistency import Realised
 from foreact.evaluation.controller import Call, Controller, Seat
 from foreact.evaluation.recovery import NOWHERE, Recovery, RollbackTrace
+from foreact.evaluation.selecting import Choice
 from foreact.evaluation.slots import DRIVE, Episode, Footage
 from foreact.selection.rollback import Rollback
 
@@ -32,6 +33,7 @@ class EpisodeRecord:
     model_ms, prepare_ms, observe_ms: per call, of the whole batch; alone_ms: plans of one episode alone, timed meanwhile.
     values: of each plan, where the model gives them. rollbacks: every trigger; undone: steps that were taken back. They count among
         `steps`, and the discarded plans among `calls` and `evaluations`. consistency: imagined frames that came due, where measured.
+    choices: among candidates, where there were several; select_ms: what each took, the candidates being there, of the whole batch.
     """
 
     task: str
@@ -56,6 +58,8 @@ class EpisodeRecord:
     rollbacks: tuple[RollbackTrace, ...] = ()
     undone: int = 0
     consistency: tuple[Realised, ...] = ()
+    choices: tuple[Choice, ...] = ()
+    select_ms: tuple[float, ...] = ()
 
     @property
     def episode(self) -> Episode:
@@ -69,7 +73,7 @@ class EpisodeRecord:
     def outcome(self) -> dict[str, Any]:
         """Everything that must not depend on how the work was spread: all but timings, batches and memory."""
         kept = ("task", "condition", "seed", "success", "held", "steps", "calls", "evaluations", "outside", "instruction",
-                "actions_digest", "call_steps", "values", "rollbacks", "undone", "consistency")
+                "actions_digest", "call_steps", "values", "rollbacks", "undone", "consistency", "choices")
         return {name: getattr(self, name) for name in kept}
 
 
@@ -192,5 +196,7 @@ def _finish(occupied: _Occupied, info: dict[str, Any], controller: Controller | 
         prepare_ms=tuple(round(call.prepare_ms, 3) for call in calls),
         observe_ms=tuple(round(ms, 3) for ms in occupied.observe_ms[: len(calls)]), alone_ms=alone,
         peak_memory_mb=round(peak_memory_mb(), 1), values=tuple(call.value for call in calls if call.value is not None),
-        rollbacks=traces, undone=sum(trace.undone for trace in traces), consistency=tuple(occupied.seat.awaited.realised))
+        rollbacks=traces, undone=sum(trace.undone for trace in traces), consistency=tuple(occupied.seat.awaited.realised),
+        choices=tuple(call.choice for call in calls if call.choice is not None),
+        select_ms=tuple(round(call.select_ms, 3) for call in calls if call.choice is not None))
     return Finished(record=record, calls=calls, footage=tape)

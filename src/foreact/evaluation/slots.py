@@ -30,6 +30,7 @@ from foreact.evaluation.foresight import Foresight
 from foreact.evaluation.policies import ScriptedExpert
 from foreact.evaluation.recovery import NOWHERE
 from foreact.selection.rollback import Rollback
+from foreact.selection.selectors import Selector
 
 __all__ = ["DRIVE", "Episode", "Footage", "Slot", "SlotRules", "vector"]
 
@@ -65,6 +66,7 @@ class SlotRules:
     consistency: Distance = "off"
     consistency_teacher: str | None = None
     freeze: int | None = None
+    selector: Selector.Config | None = None
 
     @property
     def instants(self) -> int:

@@ -54,7 +54,7 @@ def in_this_process(model: WorldActionModel | None, rules: SlotRules, episodes: 
         try:
             controller = None if model is None else Controller(
                 model, lanes=lanes, imagine=rules.footage, foresight=rules.foresight, consistency=rules.consistency,
-                teacher=rules.consistency_teacher, freeze=rules.freeze)
+                teacher=rules.consistency_teacher, freeze=rules.freeze, selector=rules.selector, horizon=rules.environment.horizon)
             yield from roll(controller, seats, lambda: waiting.popleft() if waiting else None, footage=rules.footage,
                             rollback=rules.rollback)
         finally:
@@ -115,7 +115,8 @@ def _controller(source: Source, lanes: int, rules: SlotRules) -> Controller | No
     match source:
         case ModelSource():
             return Controller(source.build(), lanes=lanes, foresight=rules.foresight, consistency=rules.consistency,
-                              teacher=rules.consistency_teacher, freeze=rules.freeze)
+                              teacher=rules.consistency_teacher, freeze=rules.freeze, selector=rules.selector,
+                              horizon=rules.environment.horizon)
         case ControlSource():
             return None
 

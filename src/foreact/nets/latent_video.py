@@ -36,6 +36,11 @@ class ValueCache(Cache):
         for name in streams:
             self.values.pop(name, None)
 
+    def repeated(self, count: int) -> ValueCache:
+        copy = ValueCache()
+        copy.values = {name: x.repeat_interleave(count, dim=0) for name, x in self.values.items()}
+        return copy
+
 
 class Raster:
     """Where the tokens of one stream lie: `frames` at `times`, `rows`, `columns`; a stream may have its tokens in any order."""

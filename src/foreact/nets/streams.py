@@ -48,7 +48,6 @@ class KeyValueCache(RollingCache):
                 self.layers[name] = [(k[:, :, first:], v[:, :, first:]) for k, v in self.layers[name]]
 
     def repeated(self, count: int) -> KeyValueCache:
-        """A copy in which every batch element stands `count` times in a row, for that many candidates of its."""
         copy = KeyValueCache()
         copy.layers = {name: [(k.repeat_interleave(count, dim=0), v.repeat_interleave(count, dim=0)) for k, v in layers]
                        for name, layers in self.layers.items()}

@@ -1,5 +1,16 @@
 """Test time: propose, score, choose. The model comes in as functions; what comes back is the evidence, not only the choice."""
 
 from foreact.selection.planners import BestCandidate, BestFirstTree, CrossEntropy, PathIntegral, Planner
+from foreact.selection.selectors import (
+    ActionConsensus,
+    Consensus,
+    First,
+    HighestValue,
+    Medoid,
+    RandomChoice,
+    Selector,
+    Weighted,
+)
 
-__all__ = ["BestCandidate", "BestFirstTree", "CrossEntropy", "PathIntegral", "Planner"]
+__all__ = ["ActionConsensus", "BestCandidate", "BestFirstTree", "Consensus", "CrossEntropy", "First", "HighestValue", "Medoid",
+           "PathIntegral", "Planner", "RandomChoice", "Selector", "Weighted"]
