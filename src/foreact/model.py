@@ -338,7 +338,8 @@ class WorldActionModel(nn.Module, Buildable):
             candidates = replace(candidates, actions=self.action_scaler.inverse(candidates.actions.float()))
         return replace(found, actions=self.action_scaler.inverse(found.actions.float()), candidates=candidates)
 
-    def _selected(self, encoded: Encoded, session: Session | None, noise: Noise, selector: Selector, came_true: CameTrue | None) -> Proposal:
+    def _selected(self, encoded: Encoded, session: Session | None, noise: Noise, selector: Selector,
+                  came_true: CameTrue | None) -> Proposal:
         """The same of the chosen one among several candidates, which share all that does not depend on noise."""
         def draw(count: int) -> Drawn:
             branches = Branches(noise, count)
@@ -347,7 +348,8 @@ class WorldActionModel(nn.Module, Buildable):
                 raise ConfigError("nothing in this model's plans is left to chance, so all candidates are equal", where="selector",
                                   found=type(self.coupling).__name__, accepted="a model that draws its future or its actions",
                                   next_step="selector=null")
-            return Drawn(actions=found.actions.unflatten(0, (-1, count)), value=None if found.value is None else found.value.view(-1, count),
+            return Drawn(actions=found.actions.unflatten(0, (-1, count)),
+                         value=None if found.value is None else found.value.unflatten(0, (-1, count)),
                          future={name: x.unflatten(0, (-1, count)) for name, x in found.future.items()})
 
         found = selector.select(draw, Measures(futures=self._apart, actions=self._actions_apart, noise=noise, spec=self.action,

@@ -30,8 +30,8 @@ from foreact.evaluation.freezing import freezing_rule, freezing_step
 from foreact.evaluation.protocol import Protocol, require_same
 from foreact.evaluation.result import EPISODES, RECORDINGS, Result, line_of, ordered, read_episodes
 from foreact.evaluation.rollout import EpisodeRecord
-from foreact.evaluation.slots import Episode, SlotRules
 from foreact.evaluation.selecting import require_selectable
+from foreact.evaluation.slots import Episode, SlotRules
 from foreact.evaluation.sources import ControlSource, ModelSource, Source, source_of
 from foreact.evaluation.workers import in_processes, in_this_process, over_ray
 from foreact.model import WorldActionModel

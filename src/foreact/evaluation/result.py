@@ -156,7 +156,7 @@ def _rollbacks(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
 
 
 def _selection(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
-    """How many plans were chosen among candidates, how often another than the first, how far candidates lay apart, and what choosing took."""
+    """How many plans were chosen among candidates, how often another than the first, how far those lay apart, and what choosing took."""
     choices = [choice for record in records for choice in record.choices]
     return {"choices": len(choices), "plans": sum(r.calls for r in records),
             "not_the_first": sum(choice.chosen != 0 for choice in choices) / len(choices) if choices else None,

@@ -1,16 +1,16 @@
 """Which of several sampled plans is carried out: agreement among imagined futures, a value, the world itself, and controls.
 
 A selector sees a function that samples candidates and functions that measure; what it gives back is the evidence too: all candidates,
-their scores, the choice. Consistency-guided selection (Is the Future Compatible?, section 4 and appendices E and F), with d a substrate's own
-distance, averaged over the frames and the parts of the future:
+their scores, the choice. Consistency-guided selection (Is the Future Compatible?, section 4 and appendices E and F), with d a substrate's
+own distance, averaged over the frames and the parts of the future:
 
     o-bar = (1/N) sum_n o-hat_n                                                                     (equation 7)
     c_n   = exp( -d(o-hat_n, o-bar) )                                                               (equation 8)
     n*    = argmax_n c_n                               winner takes all                             (equation 9)
     a     = sum_n w_n a_n,  w = softmax(c / T)         the weighted ablation                        (equation 10)
 
-The text has lost its tau and T: a factor on d changes no argmax, and T is ours to set. Medoid, ActionConsensus and RandomChoice, the control
-at the same N, are ours. Of equal scores the first candidate's counts, which is the plan without selection. Scores are compared in float64.
+The text has lost its tau and T: a factor on d changes no argmax, and T is ours to set. Medoid, ActionConsensus and RandomChoice, the
+control at the same N, are ours. Of equal scores the first candidate's counts, which is the plan without selection. Scores are compared in float64.
 """
 
 from __future__ import annotations
@@ -124,7 +124,8 @@ class Selector(Buildable, ABC):
         start = time.perf_counter()
         verdict = self.judge(drawn, measures)
         chosen = verdict.scores.argmax(dim=1)
-        taken = of_the_chosen({"actions": drawn.actions, **{f"of {n}": x for n, x in drawn.future.items()}}, chosen.to(drawn.actions.device))
+        everything = {"actions": drawn.actions, **{f"of {name}": x for name, x in drawn.future.items()}}
+        taken = of_the_chosen(everything, chosen.to(drawn.actions.device))
         took = 1e3 * (time.perf_counter() - start)
         spread = measures.actions(drawn.actions, drawn.actions.mean(dim=1, keepdim=True)).mean(dim=1).sqrt()
         return Selected(
