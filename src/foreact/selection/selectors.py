@@ -10,7 +10,8 @@ own distance, averaged over the frames and the parts of the future:
     a     = sum_n w_n a_n,  w = softmax(c / T)         the weighted ablation                        (equation 10)
 
 The text has lost its tau and T: a factor on d changes no argmax, and T is ours to set. Medoid, ActionConsensus and RandomChoice, the
-control at the same N, are ours. Of equal scores the first candidate's counts, which is the plan without selection. Scores are compared in float64.
+control at the same N, are ours. Of equal scores the first candidate's counts, which is the plan without selection. Scores are compared in
+float64.
 """
 
 from __future__ import annotations
