@@ -154,7 +154,7 @@ def test_settings_named_in_the_help_are_those_of_the_configs():
         return {f.name for f in dataclasses.fields(config)} - set(options)
 
     assert set(collect.KEYS) == plain(CollectConfig, "tasks", "expert", "annotations", "codec")
-    assert set(evaluate.KEYS) == plain(EvaluationConfig, "tasks", "conditions", "environment", "videos", "rollback")
+    assert set(evaluate.KEYS) == plain(EvaluationConfig, "tasks", "conditions", "environment", "videos", "rollback", "disturb")
     for module in (collect, evaluate):
         assert all(key in module.TEXT for key in module.KEYS)
 

@@ -22,6 +22,7 @@ from foreact.substrates.frozen_features import FrozenFeatures
 from foreact.substrates.teacher_folder import cameras_of, write_teacher
 from tiny_members import config
 
+STILL = np.zeros((8, 4), np.float32)
 EPISODE = Episode(condition="clean", task="drawer-open", seed=500_000)
 
 
@@ -88,13 +89,13 @@ def test_pictures_are_compared_as_they_are_in_features_and_in_flow(tiny, environ
         with torch.no_grad():
             future = tiny.plan(context).future
             true = tiny.substrate.encode(Scene(images={n: torch.from_numpy(x)[None, None] for n, x in later["images"].items()}))
-        witness.expect(awaited, 0, present, future, 0)
+        witness.expect(awaited, 0, present, future, 0, STILL)
         perfect, still = Awaited(), Awaited()
-        witness.expect(perfect, 0, present, replace(future, parts={"video": torch.cat([true, true], dim=1)}), 0)
+        witness.expect(perfect, 0, present, replace(future, parts={"video": torch.cat([true, true], dim=1)}), 0, STILL)
         witness.see(awaited, 4, later)
         witness.see(perfect, 4, later)
         found[distance] = awaited.realised[0], perfect.realised[0]
-        witness.expect(still, 0, present, future, 0)
+        witness.expect(still, 0, present, future, 0, STILL)
         witness.see(still, 4, present)
         assert still.realised[0].change == 0.0
     for wrong, right in found.values():

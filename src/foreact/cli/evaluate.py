@@ -41,6 +41,10 @@ settings (each as key=value or --key value)
   selector=Consensus|Weighted|HighestValue|Medoid|ActionConsensus|RandomChoice|First   draw several candidates for each plan and choose;
                          selector.candidates=8   selector.until=1.0: share of the horizon during which there is a choice. Also
                          --selector consensus|weighted|value|medoid|actions|random|first
+  monitor=FILE           raise alarms where what is imagined and what comes drift apart, by a file of foreact monitor calibrate
+  monitor_action=record|replan|stop   what an alarm does: nothing; a plan at once; end the episode to ask for help
+  disturb.step=40        disturb.kind=teleport|push|friction      disturb.size=0.1 (metres, or a factor of the friction)   any of them
+                         changes the world secretly before that step, without a word to the policy
   foresight=own|expert|noise|zero what the action reads in place of the imagined future; expert: what the scripted expert would bring about
   environment.distractors=[]  tasks whose things may stand in the scene under semantic (default: those of the tasks evaluated together)
   environment.standing=2      how many of them stand       environment.variants=[]  the sizes and shapes of instance (default: all)
@@ -48,7 +52,7 @@ settings (each as key=value or --key value)
                          the value of a plan falls by more than delta below its peak, the simulator goes back to the peak"""
 SETTINGS = True
 KEYS = ("seeds_per_task", "seed_start", "out_of_bounds", "stop_after_success", "lanes", "envs", "workers", "on", "vector", "foresight",
-        "consistency", "consistency_teacher", "freeze", "selector")
+        "consistency", "consistency_teacher", "freeze", "selector", "monitor", "monitor_action")
 _CONTROLS = ("expert", "random", "still")
 _SELECTORS = {"consensus": "Consensus", "weighted": "Weighted", "value": "HighestValue", "medoid": "Medoid", "actions": "ActionConsensus",
               "random": "RandomChoice", "first": "First"}
@@ -178,7 +182,9 @@ def _folder(options: argparse.Namespace, config: EvaluationConfig, of_model: lis
 
     rules = {key: value for key, value in encode(config).items()
              if key in ("environment", "tasks", "conditions", "out_of_bounds", "stop_after_success", "lanes")
-             or (key in ("rollback", "selector", "freeze") and value is not None) or (key == "consistency" and value != "off")}
+             or (key in ("rollback", "selector", "freeze", "disturb") and value is not None) or (key == "consistency" and value != "off")}
+    if (guard := config.guard()) is not None:
+        rules["monitor"] = [guard.calibration.fingerprint, guard.action]
     for condition, names in _OF_SHIFT.items():  # what a condition that is not evaluated would do is no rule
         for name in names if condition not in config.conditions else ():
             rules["environment"].pop(name, None)
@@ -209,6 +215,11 @@ def _table(result: Evaluation) -> str:
         of = summary["selection"]
         lines.append(f"{of['choices']} of {of['plans']} plans chosen among candidates, {100 * of['not_the_first']:.0f} % of them not the "
                      f"first; choosing took {of['overhead_ms']['p50']:.2g} ms")
+    if "monitor" in summary:
+        of = summary["monitor"]
+        told = ", ".join(f"{of[name]['alarms']} of {of[name]['n']} that {title}" for name, title in (
+            ("solved", "succeeded"), ("not_solved", "did not")) if of[name] is not None)
+        lines.append(f"alarms in {told}; {of['mismatch']} of mismatch, {of['collapse']} of collapse, {of['asked']} asked for help")
     if "consistency" in summary:
         of = summary["consistency"]
         told = ", ".join(f"{of[name]:.3f} {title}" for name, title in (("solved", "where it succeeded"), ("not_solved", "where it failed"))

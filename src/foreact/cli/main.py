@@ -30,6 +30,7 @@ COMMANDS = {
     "teacher": "learn an encoder on a dataset's own frames, for many runs to share",
     "eval": "run a trained model in closed loop and count its successes, with intervals",
     "serve": "give a trained model to robots over the network, many at a time, in openpi's protocol",
+    "monitor": "calibrate a monitor of deployed episodes, and measure how well its alarms tell",
     "report": "write the HTML report of a run",
     "recipes": "list recipes, or show one with its resolved config and parameter count",
     "verify": "derive from a running model what it is, and check what it claims",

@@ -17,7 +17,7 @@ from foreact.contract.errors import SpecError
 
 __all__ = ["capture", "rewind"]
 
-_MODEL_FIELDS = ("body_pos", "body_quat", "site_pos", "site_quat", "geom_pos", "geom_quat", "eq_data")
+_MODEL_FIELDS = ("body_pos", "body_quat", "site_pos", "site_quat", "geom_pos", "geom_quat", "geom_friction", "eq_data")
 _OWNERS = ("data", "model")
 _OURS = frozenset({"width", "height", "frame_skip", "max_path_length"})
 

@@ -29,13 +29,14 @@ from foreact.contract.axes import Substrate
 from foreact.contract.config import decode
 from foreact.contract.context import Future, Scene
 from foreact.contract.errors import ConfigError
+from foreact.contract.specs import ActionSpec
 from foreact.envs.base import Observation
 from foreact.model import WorldActionModel
 from foreact.substrates.frozen_features import FrozenFeatures
 from foreact.substrates.optical_flow import OpticalFlow
 from foreact.substrates.teacher_folder import read_teacher
 
-__all__ = ["DISTANCES", "Awaited", "Distance", "Realised", "Witness"]
+__all__ = ["DISTANCES", "Awaited", "Distance", "Realised", "Witness", "motion"]
 
 Distance = Literal["off", "latent", "pixel", "perceptual", "flow"]
 DISTANCES: tuple[Distance, ...] = ("off", "latent", "pixel", "perceptual", "flow")
@@ -45,20 +46,25 @@ _DIGITS = 6
 @dataclass(frozen=True, kw_only=True)
 class Realised:
     """An imagined frame that came due. step: before which it was imagined; offset: control steps ahead. distance: from what was seen
-    there; change: of what was seen, from then to there. on_plan: until there the robot did what the same plan said."""
+    there; change: of what was seen, from then to there. on_plan: until there the robot did what the same plan said. imagined: the change
+    that was imagined, in the same distance. motion: what the plan commanded until then, as a share of the most that the robot takes.
+    None in older records."""
 
     step: int
     offset: int
     distance: float
     change: float
     on_plan: bool
+    imagined: float | None = None
+    motion: float | None = None
 
 
 @dataclass
 class Awaited:
-    """What one episode still waits to see. plans: by step, what was seen then and the frames imagined for later, by offset."""
+    """What one episode still waits to see. plans: by step, what was seen then and, by offset, the frames imagined for later with the
+    motion commanded until then."""
 
-    plans: dict[int, tuple[Observation, dict[int, Tensor]]] = field(default_factory=dict)
+    plans: dict[int, tuple[Observation, dict[int, tuple[Tensor, float]]]] = field(default_factory=dict)
     realised: list[Realised] = field(default_factory=list)
 
     def next_due(self, step: int) -> int | None:
@@ -135,26 +141,33 @@ class Witness:
         self._model, self._part = model, next(iter(model.parts))
         self._measure = self._latent(model) if distance == "latent" else self._pictures(model, distance, teacher)
 
-    def expect(self, awaited: Awaited, step: int, observation: Observation, future: Future, row: int) -> None:
+    def expect(self, awaited: Awaited, step: int, observation: Observation, future: Future, row: int,
+               actions: Float[np.ndarray, "horizon action"]) -> None:
         """A plan was made."""
         frames = future.parts[self._part][row: row + 1]
-        awaited.plans[step] = observation, {offset: frames[:, index: index + 1] for index, offset in enumerate(future.offsets)}
+        awaited.plans[step] = observation, {
+            offset: (frames[:, index: index + 1], _rounded(motion(actions[:offset], self._model.action)))
+            for index, offset in enumerate(future.offsets)}
 
     @torch.no_grad()
-    def see(self, awaited: Awaited, step: int, observation: Observation) -> None:
-        """The world at `step`; a plan that is made there comes later."""
+    def see(self, awaited: Awaited, step: int, observation: Observation) -> list[Realised]:
+        """The world at `step`; a plan that is made there comes later. Gives what came due."""
+        came = []
         for made in sorted(awaited.plans):
             before, frames = awaited.plans[made]
-            frame = frames.pop(step - made, None)
-            if frame is not None:
+            due = frames.pop(step - made, None)
+            if due is not None:
                 present, both = self._scene(before), self._scene(before, observation)
                 then, now = self._measure.seen(both)
-                distance = self._measure.apart(self._measure.imagined(frame, present), now)
-                awaited.realised.append(Realised(step=made, offset=step - made, distance=_rounded(distance),
-                                                 change=_rounded(self._measure.apart(then, now)), on_plan=made == max(awaited.plans)))
+                guess = self._measure.imagined(due[0], present)
+                distance, change, imagined = (_rounded(self._measure.apart(*pair)) for pair in ((guess, now), (then, now), (then, guess)))
+                came.append(Realised(step=made, offset=step - made, distance=distance, change=change, imagined=imagined, motion=due[1],
+                                     on_plan=made == max(awaited.plans)))
         for made in [made for made, (_, frames) in awaited.plans.items() if all(made + offset <= step for offset in frames)]:
             if made != max(awaited.plans):  # the newest says what the robot now does
                 del awaited.plans[made]
+        awaited.realised += came
+        return came
 
     def _scene(self, *observations: Observation) -> Scene:
         images = {name: torch.from_numpy(np.stack([each["images"][name] for each in observations]))[None].to(self._model.device)
@@ -184,6 +197,18 @@ class Witness:
         elif distance == "perceptual":
             through = _teacher(model, teacher)
         return _Pictures(model.substrate, None if through is None else through.to(model.device).eval(), model.observation.camera_names)
+
+
+def motion(actions: Float[np.ndarray, "steps action"], spec: ActionSpec) -> float:
+    """How much motion these actions command, as a share of the most that the spec takes: the mean size of a step, or of what it changes
+    where actions are places. The gripper is left out."""
+    moving = [i for i in range(spec.size) if spec.gripper is None or i != spec.gripper.index]
+    low, high = np.array(spec.low)[moving], np.array(spec.high)[moving]
+    if spec.reference == "delta":
+        steps, most = actions[:, moving], np.maximum(np.abs(low), np.abs(high))
+    else:
+        steps, most = np.diff(actions[:, moving], axis=0), high - low
+    return float(np.minimum(np.abs(steps) / most, 1).mean()) if steps.size else 0.0
 
 
 def _teacher(model: WorldActionModel, folder: str | None) -> Substrate:

@@ -24,8 +24,10 @@ from foreact.envs.base import Environment, Observation
 from foreact.evaluation.consistency import Awaited, Distance, Witness
 from foreact.evaluation.foresight import Foresight, require_read, stand_in
 from foreact.evaluation.freezing import held_action
+from foreact.evaluation.guard import Guard
 from foreact.evaluation.selecting import Choice, choices_of, require_selectable
 from foreact.model import Through, WorldActionModel
+from foreact.selection.monitor import Monitor
 from foreact.selection.rollback import DIGITS
 from foreact.selection.selectors import Selector
 
@@ -79,7 +81,7 @@ class Seat:
 
     seen: observations at the last calls, the newest last; executed: actions since the start, as they were carried out.
     coming: by camera, what would come under the expert, where the rules ask for it: (time, 3, height, width). awaited: what was imagined
-    and is yet to be seen, where consistency is measured.
+    and is yet to be seen, where consistency is measured. monitor: what is made of it, where it is watched; asked: it asked for help.
     """
 
     seed: int
@@ -90,6 +92,14 @@ class Seat:
     session: Session | None = None
     coming: dict[str, np.ndarray] = field(default_factory=dict)
     awaited: Awaited = field(default_factory=Awaited)
+    monitor: Monitor | None = None
+    asked: bool = False
+
+    def forget(self) -> None:
+        """What was imagined leads elsewhere."""
+        self.awaited.forget()
+        if self.monitor is not None:
+            self.monitor.restart()
 
 
 def within_bounds(action: Float[np.ndarray, " action"], spec: ActionSpec,
@@ -121,6 +131,7 @@ class Controller:
     compare them with what comes, in this distance; teacher: the folder in whose features, where it is perceptual.
     freeze: the step from which the robot does not move any more (see `freezing.py`).
     selector: chooses among candidates, `until` its share of an episode of `horizon` control steps.
+    guard: what is done when what was imagined and what comes drift apart.
     alone_ms: how long the plan of a single episode took, unpadded: what one robot waits for. Timed a few times at the start.
 
     Under a regime that carries a memory from call to call, every episode is planned alone, so nothing can depend on its neighbours.
@@ -130,7 +141,8 @@ class Controller:
 
     def __init__(self, model: WorldActionModel, regime: Regime | None = None, *, lanes: int = 4, imagine: bool = False,
                  foresight: Foresight = "own", consistency: Distance = "off", teacher: str | None = None,
-                 freeze: int | None = None, selector: Selector.Config | None = None, horizon: float = math.inf) -> None:
+                 freeze: int | None = None, selector: Selector.Config | None = None, horizon: float = math.inf,
+                 guard: Guard | None = None) -> None:
         self.freeze = freeze
         self.model, self.regime = model.eval(), regime or model.regime
         self._lanes = Lanes(self.model, lanes=lanes, alone=self.regime.persistent)
@@ -139,6 +151,7 @@ class Controller:
         if foresight != "own":
             require_read(self.model, foresight)
         self._witness = None if consistency == "off" else Witness(self.model, consistency, teacher)
+        self._guard = guard
         self.alone_ms: list[float] = []
         self._left_to_time = self.TIMED_ALONE
         self._selector, self._select_until = None if selector is None else selector.build(), 0.0
@@ -151,9 +164,11 @@ class Controller:
         return self.regime.due(seat.memory)
 
     def see(self, seat: Seat, observation: Observation) -> None:
-        """What became of what was imagined, where that is measured; changes nothing in what the seat does."""
+        """What became of what was imagined, where that is measured; changes nothing in what the seat does, unless a guard does."""
         if self._witness is not None:
-            self._witness.see(seat.awaited, seat.memory.steps, observation)
+            came = self._witness.see(seat.awaited, seat.memory.steps, observation)
+            if self._guard is not None:
+                self._guard.see(seat, came)
 
     def require_value(self) -> None:
         """Raise `ConfigError` where there is nothing by which a rollback could be decided."""
@@ -222,5 +237,5 @@ class Controller:
                 choice=None if chosen is None else replace(chosen[row], call=len(seat.calls), step=seat.memory.steps),
                 select_ms=0.0 if chosen is None else plan.candidates.overhead_ms))
             if self._witness is not None and plan.future is not None:
-                self._witness.expect(seat.awaited, seat.memory.steps, seat.seen[-1], plan.future, row)
+                self._witness.expect(seat.awaited, seat.memory.steps, seat.seen[-1], plan.future, row, actions[row])
             self.regime.receive(seat.memory, actions[row])

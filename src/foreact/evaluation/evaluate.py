@@ -21,12 +21,14 @@ from foreact.contract.progress import meter
 from foreact.contract.specs import ActionSpec, ObservationSpec, require_equal
 from foreact.contract.storage import atomic_write_json, storage_errors
 from foreact.envs.base import EVALUATION_SEEDS, Condition
+from foreact.envs.disturbance import Disturbance, require_disturbable
 from foreact.envs.metaworld import MetaWorld
 from foreact.evaluation.consistency import Distance, Witness
 from foreact.evaluation.controller import OutOfBounds, Policy
 from foreact.evaluation.filming import Videos, recording_of, worth_filming
 from foreact.evaluation.foresight import Foresight, require_read
 from foreact.evaluation.freezing import freezing_rule, freezing_step
+from foreact.evaluation.guard import Guard, MonitorAction, read_calibration
 from foreact.evaluation.protocol import Protocol, require_same
 from foreact.evaluation.result import EPISODES, RECORDINGS, Result, line_of, ordered, read_episodes
 from foreact.evaluation.rollout import EpisodeRecord
@@ -63,6 +65,8 @@ class EvaluationConfig:
     consistency: compare imagined frames with those that come (see `consistency.py`), in this distance; changes no action.
         consistency_teacher: the folder in whose features, where it is perceptual.
     freeze: from that share of the horizon on, the robot does not move (see `freezing.py`); None, the default, never does that.
+    monitor: the calibration by which episodes are watched (see `guard.py`), in its distance; monitor_action: what an alarm does.
+    disturb: change the world secretly while episodes run (see `envs/disturbance.py`); None, the default, never does.
     rollback: go back when the value of a plan falls (see `selection/rollback.py`); None, the default, never does.
     selector: draw several candidates for each plan and choose among them (see `selection/selectors.py`); None takes the first.
     """
@@ -86,6 +90,9 @@ class EvaluationConfig:
     consistency_teacher: str | None = None
     freeze: float | None = None
     selector: Selector.Config | None = None
+    monitor: str | None = None
+    monitor_action: MonitorAction = "record"
+    disturb: Disturbance | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("seeds_per_task", 1), ("seed_start", 0), ("envs", 1), ("workers", 1), ("lanes", 0)):
@@ -101,6 +108,11 @@ class EvaluationConfig:
                               next_step="freeze=null or rollback=null")
         if not self.conditions:
             raise ConfigError("at least one condition is needed", where="evaluation.conditions", accepted=", ".join(get_args(Condition)))
+        if self.disturb is not None:
+            require_disturbable(self.environment)
+            if self.rollback is not None:
+                raise ConfigError("going back would undo the secret change", where="evaluation.disturb", found=self.disturb,
+                                  accepted="one of rollback and disturb", next_step="rollback=null or disturb=null")
         if self.vector == "async" and (self.workers > 1 or self.on == "ray"):
             raise ConfigError("async environments belong to one local worker", where="evaluation.vector",
                               found=f"workers = {self.workers}, on = {self.on}", next_step="choose workers=1 or vector=sync")
@@ -123,7 +135,11 @@ class EvaluationConfig:
         return SlotRules(environment=self.environment, policy=policy, out_of_bounds=self.out_of_bounds,
                          stop_after_success=self.stop_after_success, footage=footage, rollback=self.rollback, foresight=self.foresight,
                          consistency=self.consistency, consistency_teacher=self.consistency_teacher, freeze=self._freeze_step,
-                         selector=self.selector)
+                         selector=self.selector, guard=self.guard(), disturb=self.disturb)
+
+    def guard(self) -> Guard | None:
+        """What watches the episodes."""
+        return None if self.monitor is None else Guard(calibration=read_calibration(self.monitor), action=self.monitor_action)
 
     def protocol(self) -> tuple[Protocol, tuple[ObservationSpec, ActionSpec]]:
         """The protocol of this evaluation and the specs of its environments. Builds an environment for each condition."""
@@ -144,9 +160,12 @@ class EvaluationConfig:
             # without them, results keep their fingerprint
             **({} if self.rollback is None else {"rollback": self.rollback}),
             **({} if self.selector is None else {"selector": self.selector}),
-            **({} if self.foresight == "own" else {"foresight": self.foresight}),
             **({} if self.freeze is None else {"freeze": {"share": self.freeze, "step": self._freeze_step,
-                                                          "then": freezing_rule(specs[1])}})}), specs
+                                                          "then": freezing_rule(specs[1])}}),
+            **({} if self.disturb is None else {"disturb": self.disturb}),
+            **({} if (guard := self.guard()) is None else {
+                "monitor": {"calibration": guard.calibration.fingerprint, "action": guard.action}}),
+            **({} if self.foresight == "own" else {"foresight": self.foresight})}), specs
 
 
 def evaluate(policy: WorldActionModel | Policy.Config, config: EvaluationConfig, *, out: Path | str | None = None) -> Result:
@@ -156,6 +175,7 @@ def evaluate(policy: WorldActionModel | Policy.Config, config: EvaluationConfig,
     `ProtocolMismatchError` or `ConfigError` where `out` holds another evaluation.
     """
     source = source_of(policy)
+    config = _watching(policy, source, config)
     protocol, specs = config.protocol()
     if isinstance(source, ModelSource):
         for name, ours, theirs in (("observation", source.observation, specs[0]), ("action", source.action, specs[1])):
@@ -214,6 +234,19 @@ def _run(policy: WorldActionModel | Policy.Config, source: Source, config: Evalu
     else:
         done = in_this_process(model, rules, missing, own_processes=config.vector == "async", **spread)
         yield from (finished.record for finished in done)
+
+
+def _watching(policy: WorldActionModel | Policy.Config, source: Source, config: EvaluationConfig) -> EvaluationConfig:
+    """With a monitor, what is measured is what it was calibrated on; raises `ConfigError` where that was something else."""
+    guard = config.guard()
+    if guard is None:
+        return config
+    if not isinstance(source, ModelSource):
+        raise ConfigError("a control imagines nothing", where="evaluation.monitor", found=config.monitor, next_step="monitor=null")
+    distance = guard.calibration.distance if config.consistency == "off" else config.consistency
+    guard.calibration.require_for(source.identity["sha256"], distance, where=f"evaluation.monitor: {config.monitor}")
+    guard.require_for(policy)
+    return replace(config, consistency=distance)
 
 
 def _foreseeing(rules: SlotRules, model: WorldActionModel | None) -> SlotRules:

@@ -15,6 +15,7 @@ from foreact.contract.storage import atomic_write_json
 from foreact.evaluation.protocol import Protocol
 from foreact.evaluation.rollout import EpisodeRecord
 from foreact.evaluation.statistics import Mean, Percentiles, Rate
+from foreact.selection.monitor import KINDS
 
 __all__ = ["EPISODES", "RECORDINGS", "RESULT", "Result"]
 
@@ -82,6 +83,7 @@ class Result:
             "peak_memory_mb": max(r.peak_memory_mb for r in records),
             **({"rollbacks": _rollbacks(records)} if "rollback" in self.protocol.fields else {}),
             **({"selection": _selection(records)} if "selector" in self.protocol.fields else {}),
+            **({"monitor": _monitor(records)} if "monitor" in self.protocol.fields else {}),
             **({"consistency": _consistency(records)} if any(r.consistency for r in records) else {}),
             "policy": dict(self.policy), "protocol": dict(self.protocol.fields), "fingerprint": self.protocol.fingerprint,
         }
@@ -139,9 +141,16 @@ def line_of(record: EpisodeRecord) -> bytes:
 
 def _rate(records: Iterable[EpisodeRecord]) -> dict[str, Any]:
     rate = Rate.of([record.success for record in records])
-    low, high = rate.interval
-    return {"n": rate.n, "successes": rate.successes, "rate": rate.value, "interval": [low, high],
+    return {"n": rate.n, "successes": rate.successes, "rate": rate.value, "interval": list(rate.interval),
             "interval_method": "Wilson, 95 %"}
+
+
+def _rate_of(raised: Sequence[bool]) -> dict[str, Any] | None:
+    """Episodes with an alarm among these; None where there are none of these."""
+    if not raised:
+        return None
+    rate = Rate.of(raised)
+    return {"n": rate.n, "alarms": rate.successes, "rate": rate.value, "interval": list(rate.interval)}
 
 
 def _rollbacks(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
@@ -172,6 +181,14 @@ def _consistency(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
 
     return {"frames": sum(len(r.consistency) for r in records), "mean": mean(records), "solved": mean(r for r in records if r.success),
             "not_solved": mean(r for r in records if not r.success)}
+
+
+def _monitor(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
+    """How many episodes raised an alarm, by kind and by how they ended; of those that succeeded it was a false one."""
+    ended = {"solved": [r for r in records if r.success], "not_solved": [r for r in records if not r.success]}
+    return {"asked": sum(r.asked for r in records),
+            **{kind: sum(any(a.kind == kind for a in r.alarms) for r in records) for kind in KINDS},
+            **{name: _rate_of([bool(r.alarms) for r in mine]) for name, mine in ended.items()}}
 
 
 def _percentiles(values: Iterable[float]) -> dict[str, Any] | None:

@@ -16,7 +16,8 @@ from foreact.evaluation.consistency import Realised
 from foreact.evaluation.controller import Call, Controller, Seat
 from foreact.evaluation.recovery import NOWHERE, Recovery, RollbackTrace
 from foreact.evaluation.selecting import Choice
-from foreact.evaluation.slots import DRIVE, Episode, Footage
+from foreact.evaluation.slots import DRIVE, STOP, Episode, Footage
+from foreact.selection.monitor import Alarm, Score
 from foreact.selection.rollback import Rollback
 
 __all__ = ["EpisodeRecord", "Finished", "peak_memory_mb", "roll"]
@@ -34,6 +35,7 @@ class EpisodeRecord:
     values: of each plan, where the model gives them. rollbacks: every trigger; undone: steps that were taken back. They count among
         `steps`, and the discarded plans among `calls` and `evaluations`. consistency: imagined frames that came due, where measured.
     choices: among candidates, where there were several; select_ms: what each took, the candidates being there, of the whole batch.
+    alarms, scores: what a monitor made of them, where one watched; asked: it ended the episode to ask for help, which is no success.
     """
 
     task: str
@@ -60,6 +62,9 @@ class EpisodeRecord:
     consistency: tuple[Realised, ...] = ()
     choices: tuple[Choice, ...] = ()
     select_ms: tuple[float, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
+    scores: tuple[Score, ...] = ()
+    asked: bool = False
 
     @property
     def episode(self) -> Episode:
@@ -73,7 +78,8 @@ class EpisodeRecord:
     def outcome(self) -> dict[str, Any]:
         """Everything that must not depend on how the work was spread: all but timings, batches and memory."""
         kept = ("task", "condition", "seed", "success", "held", "steps", "calls", "evaluations", "outside", "instruction",
-                "actions_digest", "call_steps", "values", "rollbacks", "undone", "consistency", "choices")
+                "actions_digest", "call_steps", "values", "rollbacks", "undone", "consistency", "choices",
+                "alarms", "scores", "asked")
         return {name: getattr(self, name) for name in kept}
 
 
@@ -125,18 +131,20 @@ def roll(controller: Controller | None, seats: VectorEnv, take: Callable[[], Epi
         if controller is not None:
             for index in busy:
                 controller.see(table[index].seat, _row(observations, index, table[index].instruction))
-            due = [index for index in busy if controller.due(table[index].seat)]
+            due = [index for index in busy if not table[index].seat.asked and controller.due(table[index].seat)]
             for index in due:
                 table[index].seat.coming = {name: x[index] for name, x in observations.get("coming", {}).items()}
             planned = _plan(controller, [table[i] for i in due], [_row(observations, i, table[i].instruction) for i in due])
             back = dict(zip(due, planned, strict=True))
             for index in busy:
-                if back.get(index) is None:
+                if table[index].seat.asked:
+                    counts[index] = STOP
+                elif back.get(index) is None:
                     chunk = controller.chunk(table[index].seat, horizon)
                     actions[index, : len(chunk)], counts[index] = chunk, len(chunk)
                 else:
                     counts[index], recall[index] = 0, back[index]
-                    table[index].seat.awaited.forget()
+                    table[index].seat.forget()
                 looks = () if table[index].recovery is None else table[index].recovery.looks
                 held[index, : len(looks)] = looks
         observations, _, terminated, truncated, info = seats.step(
@@ -184,19 +192,21 @@ def _row(observations: Any, index: int, instruction: str) -> Observation:
 
 def _finish(occupied: _Occupied, info: dict[str, Any], controller: Controller | None, tape: Footage) -> Finished:
     calls, alone = tuple(occupied.seat.calls), ()
+    seat, monitor = occupied.seat, occupied.seat.monitor
     traces = () if occupied.recovery is None else tuple(occupied.recovery.traces)
     if controller is not None:
         alone, controller.alone_ms = tuple(round(ms, 3) for ms in controller.alone_ms), []
     record = EpisodeRecord(
         task=occupied.episode.task, condition=occupied.episode.condition, seed=occupied.episode.seed,
-        success=bool(info["success"]), held=bool(info["held"]), steps=int(info["steps"]), calls=len(calls),
+        success=bool(info["success"]) and not seat.asked, held=bool(info["held"]), steps=int(info["steps"]), calls=len(calls),
         evaluations=sum(call.evaluations for call in calls), outside=int(info["outside"]), instruction=occupied.instruction,
         actions_digest=str(info["digest"]), call_steps=tuple(call.step for call in calls),
         call_batch=tuple(call.batch for call in calls), model_ms=tuple(round(call.model_ms, 3) for call in calls),
         prepare_ms=tuple(round(call.prepare_ms, 3) for call in calls),
         observe_ms=tuple(round(ms, 3) for ms in occupied.observe_ms[: len(calls)]), alone_ms=alone,
         peak_memory_mb=round(peak_memory_mb(), 1), values=tuple(call.value for call in calls if call.value is not None),
-        rollbacks=traces, undone=sum(trace.undone for trace in traces), consistency=tuple(occupied.seat.awaited.realised),
+        rollbacks=traces, undone=sum(trace.undone for trace in traces), consistency=tuple(seat.awaited.realised),
         choices=tuple(call.choice for call in calls if call.choice is not None),
-        select_ms=tuple(round(call.select_ms, 3) for call in calls if call.choice is not None))
+        select_ms=tuple(round(call.select_ms, 3) for call in calls if call.choice is not None),
+        alarms=() if monitor is None else tuple(monitor.alarms), scores=() if monitor is None else tuple(monitor.scores), asked=seat.asked)
     return Finished(record=record, calls=calls, footage=tape)

@@ -24,18 +24,22 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 
 from foreact.contract.config import Config
 from foreact.envs.base import Environment, Observation, Snapshot
+from foreact.envs.disturbance import Disturbance, disturb
 from foreact.evaluation.consistency import Distance
 from foreact.evaluation.controller import OutOfBounds, Policy, within_bounds
 from foreact.evaluation.foresight import Foresight
+from foreact.evaluation.guard import Guard
 from foreact.evaluation.policies import ScriptedExpert
 from foreact.evaluation.recovery import NOWHERE
 from foreact.selection.rollback import Rollback
 from foreact.selection.selectors import Selector
 
-__all__ = ["DRIVE", "Episode", "Footage", "Slot", "SlotRules", "vector"]
+__all__ = ["DRIVE", "STOP", "Episode", "Footage", "Slot", "SlotRules", "vector"]
 
 DRIVE = -1
 """As a count: let the seat's own policy drive to the end."""
+STOP = -2
+"""As a count: end the episode without a step."""
 _LAST = 2**31 - 1
 
 
@@ -67,6 +71,8 @@ class SlotRules:
     consistency_teacher: str | None = None
     freeze: int | None = None
     selector: Selector.Config | None = None
+    guard: Guard | None = None
+    disturb: Disturbance | None = None
 
     @property
     def instants(self) -> int:
@@ -98,8 +104,8 @@ class _Instant:
 
 
 class Slot(gymnasium.Env[dict[str, Any], dict[str, Any]]):
-    """Actions: {"actions": (horizon, action), "count": how many of them, or `DRIVE`, "recall": the look to go back to before that, or
-    `NOWHERE`, "held": the looks that may yet be gone back to, then `NOWHERE`}. The last step ends the episode."""
+    """Actions: {"actions": (horizon, action), "count": how many of them, or `DRIVE` or `STOP`, "recall": the look to go back to before
+    that, or `NOWHERE`, "held": the looks that may yet be gone back to, then `NOWHERE`}. The last step ends the episode."""
 
     def __init__(self, index: int, rules: SlotRules, first: Episode) -> None:
         self._index, self._rules = index, rules
@@ -117,7 +123,7 @@ class Slot(gymnasium.Env[dict[str, Any], dict[str, Any]]):
                 c.name: gymnasium.spaces.Box(0, 255, (*ahead, c.height, c.width), np.uint8) for c in observation.cameras})
         self.action_space = gymnasium.spaces.Dict({
             "actions": gymnasium.spaces.Box(-np.inf, np.inf, (rules.environment.horizon, self._action_spec.size), np.float32),
-            "count": gymnasium.spaces.Box(DRIVE, rules.environment.horizon, (), np.int64),
+            "count": gymnasium.spaces.Box(STOP, rules.environment.horizon, (), np.int64),
             "recall": gymnasium.spaces.Box(NOWHERE, _LAST, (), np.int64),
             "held": gymnasium.spaces.Box(NOWHERE, _LAST, (max(rules.instants, 1),), np.int64)})
         self._seen: dict[str, Any] = {
@@ -152,7 +158,8 @@ class Slot(gymnasium.Env[dict[str, Any], dict[str, Any]]):
             self._go_back(self._instants[int(action["recall"])])
         held = set(np.asarray(action["held"]).tolist())
         self._instants = {look: instant for look, instant in self._instants.items() if look in held}
-        count, truncated = int(action["count"]), False
+        count = int(action["count"])
+        truncated = count == STOP
         remaining = self._rules.environment.horizon if count == DRIVE else count
         for index in range(remaining):
             chosen = self._policy.act(self._environment) if count == DRIVE else action["actions"][index]
@@ -177,6 +184,8 @@ class Slot(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     def _act(self, chosen: np.ndarray) -> bool:
         """Execute one action; whether the horizon is reached."""
         action, outside = within_bounds(chosen, self._action_spec, self._rules.out_of_bounds)
+        if self._rules.disturb is not None and self._steps == self._rules.disturb.step:
+            disturb(self._environment, self._rules.disturb)
         result = self._environment.advance(action)
         self._digest.update(action.tobytes())
         self._steps, self._outside = self._steps + 1, self._outside + outside

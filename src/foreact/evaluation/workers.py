@@ -54,7 +54,8 @@ def in_this_process(model: WorldActionModel | None, rules: SlotRules, episodes: 
         try:
             controller = None if model is None else Controller(
                 model, lanes=lanes, imagine=rules.footage, foresight=rules.foresight, consistency=rules.consistency,
-                teacher=rules.consistency_teacher, freeze=rules.freeze, selector=rules.selector, horizon=rules.environment.horizon)
+                teacher=rules.consistency_teacher, freeze=rules.freeze, selector=rules.selector, horizon=rules.environment.horizon,
+                guard=rules.guard)
             yield from roll(controller, seats, lambda: waiting.popleft() if waiting else None, footage=rules.footage,
                             rollback=rules.rollback)
         finally:
@@ -116,7 +117,7 @@ def _controller(source: Source, lanes: int, rules: SlotRules) -> Controller | No
         case ModelSource():
             return Controller(source.build(), lanes=lanes, foresight=rules.foresight, consistency=rules.consistency,
                               teacher=rules.consistency_teacher, freeze=rules.freeze, selector=rules.selector,
-                              horizon=rules.environment.horizon)
+                              horizon=rules.environment.horizon, guard=rules.guard)
         case ControlSource():
             return None
 
