@@ -86,3 +86,12 @@ def test_selectors_measure_futures_in_their_substrates_and_actions_in_the_models
     far = {"video": torch.zeros(1, 2, 2, shape.tokens, shape.channels)}
     near = {"video": torch.full((1, 1, 2, shape.tokens, shape.channels), 0.5)}
     assert torch.allclose(model._apart(far, near), torch.full((1, 2), 0.25))
+
+
+@pytest.mark.parametrize("coupling", DRAWN)
+def test_the_present_is_run_once_for_all_candidates(coupling):
+    model, rows = alive(config(coupling)), []
+    model.backbone.register_forward_pre_hook(lambda module, inputs: rows.append({n: len(x) for n, x in inputs[0].items()}))
+    many(model)
+    assert {ran["frame"] for ran in rows if "frame" in ran} == {2}
+    assert max(count for ran in rows for count in ran.values()) >= 6 or coupling == "PostPredictionHead"  # there only the head draws

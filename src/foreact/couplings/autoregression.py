@@ -185,14 +185,15 @@ class JointAutoregression(Coupling):
         """
         count, cache = len(self.config.future_offsets), backbone.new_cache()
         chance = {n: noise(n, (count, self.dimensions.forms[n].tokens, self.dimensions.forms[n].channels)) for n in self._drawn()}
-        new, asked = self._given_tokens(encoded), {name: [] for name in self.parts}
+        seen = encoded.one_of_each()  # until something is drawn, all candidates are one
+        new, asked = self._given_tokens(seen), {name: [] for name in self.parts}
         frames: dict[str, list[Tensor]] = {name: [] for name in self.parts}
         for index in range(count):
             back = [_fed_back(name) for name in self.parts] if index else []
             layout = self._cut((*self._given, *back, *self.parts),
                                dict.fromkeys(back, index - 1) | dict.fromkeys(self.parts, index))
-            found = self._ask(backbone, new, layout, encoded, cache)
-            new = {}
+            found, cache = _spread(self._ask(backbone, new, layout, seen, cache), cache, encoded.batch // seen.batch)
+            new, seen = {}, encoded
             for name in self.parts:
                 asked[name].append(found[name])
                 frame = self._frame(name, found[name].detach(), chance[name][:, index] if name in chance else None, encoded)
@@ -202,7 +203,8 @@ class JointAutoregression(Coupling):
         if acts:
             back = [_fed_back(name) for name in self.parts]
             layout = self._cut((*self._given, *back, "action"), dict.fromkeys(back, count - 1))
-            result["action"] = self._ask(backbone, new, layout, encoded, cache)["action"]
+            found, _ = _spread(self._ask(backbone, new, layout, seen, cache), cache, encoded.batch // seen.batch)
+            result["action"] = found["action"]
         return result, {name: torch.stack(found, dim=1) for name, found in frames.items()}
 
     def _drawn(self) -> list[str]:
@@ -256,6 +258,13 @@ class JointAutoregression(Coupling):
         tap = Tap([n for n in self.detokenize if n in layout], (last,)) if self.detokenize else None
         found = backbone(new, layout, sigma={}, cache=cache, tap=tap, **encoded.words)
         return found if tap is None else found | {name: states for (name, _), states in tap.states.items()}
+
+
+def _spread(found: dict[str, Tensor], cache: Cache, count: int) -> tuple[dict[str, Tensor], Cache]:
+    """What was run once for every element, as it is for each of `count` candidates."""
+    if count == 1:
+        return found, cache
+    return {name: x.repeat_interleave(count, dim=0) for name, x in found.items()}, cache.repeated(count)
 
 
 def draw_codes(logits: Float[Tensor, "*lead code"], noise: Float[Tensor, "*lead code"] | None, *, temperature: float,

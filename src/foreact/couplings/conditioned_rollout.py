@@ -216,10 +216,12 @@ class Imaginer:
     def __init__(self, coupling: ConditionedRollout, backbone: Backbone, encoded: Encoded, noise: Noise) -> None:
         self._coupling, self._backbone, self._encoded = coupling, backbone, encoded
         self._times = len(coupling.config.future_offsets)
-        given, goals = coupling._given(encoded), [f"{name}_goal" for name in coupling.parts]
-        given |= coupling._asked([*goals, *(["proposal"] if "proposal" in coupling.layout else [])], encoded.batch, encoded)
+        single, copies = encoded.one_of_each(), encoded.copies
+        given, goals = coupling._given(single), [f"{name}_goal" for name in coupling.parts]
+        given |= coupling._asked([*goals, *(["proposal"] if "proposal" in coupling.layout else [])], single.batch, single)
         self._cache = backbone.new_cache()
-        found = backbone(given, coupling.layout.only(given), sigma={}, cache=self._cache, **encoded.words)
+        found = backbone(given, coupling.layout.only(given), sigma={}, cache=self._cache, **single.words)
+        found = {name: x.repeat_interleave(copies, dim=0) for name, x in found.items()}
         self.nominal: Float[Tensor, "batch horizon action"] = (
             encoded.held(coupling._unpacked(found["proposal"])) if "proposal" in found
             else encoded.state.new_zeros(encoded.batch, coupling.config.horizon, coupling.dimensions.action))
@@ -260,7 +262,7 @@ class Imaginer:
         """One prediction of all frames, (batch * candidate, tokens, channels), measured from the origin."""
         if count not in self._repeated:
             words = {name: x.repeat_interleave(count, dim=0) for name, x in self._encoded.words.items()}
-            self._repeated[count] = self._cache.repeated(count), words
+            self._repeated[count] = self._cache.repeated(count * self._encoded.copies), words
         cache, words = self._repeated[count]
         coupling = self._coupling
         layout = coupling.layout.only([n for n in coupling.layout.names if n != "proposal" and not n.endswith("_goal")])

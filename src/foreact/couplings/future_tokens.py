@@ -106,9 +106,11 @@ class FutureTokens(Coupling):
         return found
 
     def propose(self, backbone: Backbone, encoded: Encoded, *, noise: Noise, session: Session | None = None) -> Proposal:
-        cache = backbone.new_cache()
-        tap = Tap(self.futures, self._layers, through=lambda x: encoded.reader.through("tap", x, None))
-        predicted = backbone(self._given(encoded), self.before, sigma={}, cache=cache, tap=tap if self.futures else None, **encoded.words)
+        cache, single = backbone.new_cache(), encoded.one_of_each()  # all but the action is the same for every candidate
+        tap = Tap(self.futures, self._layers, through=lambda x: single.reader.through("tap", x, None))
+        predicted = backbone(self._given(single), self.before, sigma={}, cache=cache, tap=tap if self.futures else None, **single.words)
+        predicted = {name: x.repeat_interleave(encoded.copies, dim=0) for name, x in predicted.items()}
+        cache = cache.repeated(encoded.copies)
 
         def velocity(x: State, sigma: Levels) -> dict[str, Tensor]:
             level = {"action": sigma["action"].expand(encoded.batch).to(encoded.frame)}

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from foreact.contract.axes import Backbone, Dimensions, Encoded, Noise, Tap
+from foreact.contract.axes import Backbone, Cache, Dimensions, Encoded, Noise, Tap
 from foreact.contract.config import Buildable, Config
 from foreact.contract.errors import ConfigError
 from foreact.contract.layout import Layout, Sight, Stream, Target
@@ -91,7 +91,12 @@ class OnePass(Imagination):
         return self._predict(backbone, encoded, tap)
 
     def _predict(self, backbone: Backbone, encoded: Encoded, tap: Tap | None) -> dict[str, Tensor]:
-        found = backbone({"frame": encoded.frame}, self.layout, sigma={}, tap=tap, **encoded.words)
+        single, copies = encoded.one_of_each(), encoded.copies  # nothing is drawn: all candidates imagine the same
+        found = backbone({"frame": single.frame}, self.layout, sigma={}, tap=tap, **single.words)
+        if copies > 1:
+            found = {name: x.repeat_interleave(copies, dim=0) for name, x in found.items()}
+        if copies > 1 and tap is not None:
+            tap.states = {key: x.repeat_interleave(copies, dim=0) for key, x in tap.states.items()}
         origin = {name: encoded.frame[:, None] if name in self.dimensions.in_view else 0.0 for name in found}
         return {name: origin[name] + value.unflatten(1, (len(self.offsets), -1)) for name, value in found.items()}
 
@@ -146,10 +151,11 @@ class Denoised(Imagination):
         levels = sigmas(config.steps, shift=config.shift)
         levels = levels if config.stop_after is None else levels[: config.stop_after + 1]
         start = {n: noise(n, (self.layout[n].length, self.layout[n].channels)) for n in self.parts}
+        cache = self._present(backbone, encoded) if self.parts and encoded.copies > 1 else None
 
         def velocity(x: State, sigma: Levels) -> dict[str, Tensor]:
             level = next(iter(sigma.values())).expand(encoded.batch).to(encoded.frame)
-            predicted = self._run(backbone, x, level, encoded, tap)
+            predicted = self._run(backbone, x, level, encoded, tap, cache)
             return {name: to_velocity(config.target, predicted[name], value, level) for name, value in x.items()}
 
         if not self.parts:
@@ -159,9 +165,19 @@ class Denoised(Imagination):
             return {}
         return {n: x.unflatten(1, (len(self.offsets), -1)) + self._origin(n, encoded) for n, x in end.items()}
 
-    def _run(self, backbone: Backbone, x: Mapping[str, Tensor], sigma: Tensor, encoded: Encoded, tap: Tap | None) -> dict[str, Tensor]:
+    def _present(self, backbone: Backbone, encoded: Encoded) -> Cache:
+        """Keys and values of the present, which sees only itself: once for all candidates and all steps."""
+        cache, single = backbone.new_cache(), encoded.one_of_each()
+        backbone({"frame": single.frame}, self.layout, sigma={}, cache=cache, **single.words)
+        return cache.repeated(encoded.copies)
+
+    def _run(self, backbone: Backbone, x: Mapping[str, Tensor], sigma: Tensor, encoded: Encoded, tap: Tap | None,
+             cache: Cache | None = None) -> dict[str, Tensor]:
         present = encoded.frame.repeat(1, len(self.offsets), 1)
         beside = {n: torch.cat([v, present.to(v)], dim=-1) if self.layout[n].condition else v for n, v in x.items()}
+        if cache is not None:
+            cache.forget(beside)
+            return backbone(beside, self.layout, sigma=dict.fromkeys(x, sigma), cache=cache, tap=tap, **encoded.words)
         return backbone({"frame": encoded.frame, **beside}, self.layout, sigma=dict.fromkeys(x, sigma), tap=tap, **encoded.words)
 
     def _origin(self, name: str, encoded: Encoded) -> Tensor | float:

@@ -252,7 +252,10 @@ class JointGeneration(Coupling):
         once = list(takewhile(lambda names: all(layout[n].target is None for n in names), rounds))  # nothing noised reaches these
         kept = [name for streams in once for name in streams]
         if cache is not None and kept:
-            backbone({name: fixed[name] for name in kept}, layout, sigma={}, cache=cache, **encoded.words)
+            single = encoded.one_of_each()
+            given_once = {"frame": single.frame, "state": single.state[:, None]}
+            backbone({name: given_once[name] for name in kept}, layout, sigma={}, cache=cache, **single.words)
+            cache = cache.repeated(encoded.copies)
 
         def velocity(x: State, sigma: Levels) -> dict[str, Tensor]:
             level = {name: s.expand(encoded.batch).to(encoded.frame) for name, s in sigma.items()}

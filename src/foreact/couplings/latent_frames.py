@@ -24,7 +24,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from foreact.contract.axes import Backbone, Coupling, Dimensions, Encoded, Noise, Proposal, Session
+from foreact.contract.axes import Backbone, Cache, Coupling, Dimensions, Encoded, Noise, Proposal, Session
 from foreact.contract.errors import ConfigError, SpecError
 from foreact.contract.layout import Layout, Sight, Stream, Target
 from foreact.couplings.frame_sequence import FrameSequence
@@ -193,14 +193,15 @@ class LatentFrames(Coupling):
         count = self.config.candidates
         start = noise("sequence", (count, *self.sequence.shape)).flatten(0, 1)
         known = self.sequence.compose({"state": encoded.state}, {}, None).repeat_interleave(count, dim=0)
-        end = self._denoise(backbone, encoded, start, known, ("state",), count, self.config.steps)
+        cache = self._present(backbone, encoded, count)
+        end = self._denoise(backbone, encoded, cache, start, known, ("state",), count, self.config.steps)
         actions = read(end[:, self.sequence.slice("action")], self._actions).unflatten(0, (-1, count))
         actions = actions.unflatten(-1, (self.config.horizon, -1))
         if not self.futures:
             return Proposal(actions=actions[:, 0])
         if self.config.scored_by == "value":
             anew = noise("value", (count, *self.sequence.shape)).flatten(0, 1)
-            end = self._denoise(backbone, encoded, anew, end, self._given()[2], count, self.config.value_steps)
+            end = self._denoise(backbone, encoded, cache, anew, end, self._given()[2], count, self.config.value_steps)
         scores = (read(end[:, self.sequence.slice("value")], 1).view(-1, count) + 1) / 2
         candidates = best_of(actions, scores)
         futures = {n: x.unflatten(0, (-1, count)) for n, x in self._futures(end, encoded, count).items()}
@@ -212,7 +213,8 @@ class LatentFrames(Coupling):
         if not self.futures:
             return {}
         known = self.sequence.compose({"state": encoded.state, "action": actions.flatten(1)}, {}, None)
-        end = self._denoise(backbone, encoded, noise("sequence", self.sequence.shape), known, self._given()[1], 1, self.config.steps)
+        end = self._denoise(backbone, encoded, self._present(backbone, encoded, 1), noise("sequence", self.sequence.shape), known,
+                            self._given()[1], 1, self.config.steps)
         return self._futures(end, encoded, 1)
 
     @property
@@ -223,14 +225,18 @@ class LatentFrames(Coupling):
         frame = encoded.frame.repeat_interleave(count, dim=0)
         return {name: self.sequence.future(name, sequence, frame) for name in self.futures}
 
-    def _denoise(self, backbone: Backbone, encoded: Encoded, start: Tensor, known: Tensor, given: Collection[str], count: int,
+    def _present(self, backbone: Backbone, encoded: Encoded, count: int) -> Cache:
+        """Keys and values of the present, which are the same for all candidates."""
+        cache, single = backbone.new_cache(), encoded.one_of_each()
+        backbone({"frame": single.frame}, self.layout, sigma={}, cache=cache, **single.words)
+        return cache.repeated(count * encoded.copies)
+
+    def _denoise(self, backbone: Backbone, encoded: Encoded, cache: Cache, start: Tensor, known: Tensor, given: Collection[str], count: int,
                  steps: int) -> Tensor:
         """The sequence denoised around what is given; `count` rows for each element of the batch, one after another."""
         frame = encoded.frame.repeat_interleave(count, dim=0)
         words = {name: x.repeat_interleave(count, dim=0) for name, x in encoded.words.items()}
         fixed, void = self.sequence.given(given, frame.device).expand(len(frame), -1), self._void(encoded).repeat_interleave(count, dim=0)
-        cache = backbone.new_cache()
-        backbone({"frame": frame}, self.layout, sigma={}, cache=cache, **words)
 
         def velocity(x: State, sigma: Levels) -> dict[str, Tensor]:
             value, level = x["sequence"], sigma["sequence"] * (~fixed).to(frame)

@@ -49,6 +49,9 @@ class KeyValueCache(RollingCache):
 
     def repeated(self, count: int) -> KeyValueCache:
         copy = KeyValueCache()
+        if count == 1:
+            copy.layers = {name: list(layers) for name, layers in self.layers.items()}
+            return copy
         copy.layers = {name: [(k.repeat_interleave(count, dim=0), v.repeat_interleave(count, dim=0)) for k, v in layers]
                        for name, layers in self.layers.items()}
         return copy
