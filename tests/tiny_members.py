@@ -44,7 +44,7 @@ from foreact.nets.text import HashedWords
 from foreact.nets.token_diffusion import TokenDiffusion
 from foreact.nets.video_autoencoder import WanAutoencoder
 from foreact.nets.vision_language import VisionLanguage
-from foreact.regimes import Chunked, Interactive, OpenLoop, SingleStep
+from foreact.regimes import Asynchronous, Chunked, Ensembled, Interactive, OpenLoop, SingleStep
 from foreact.selection import BestFirstTree, CrossEntropy, PathIntegral
 from foreact.substrates import (
     AutoencoderLatents,
@@ -165,7 +165,8 @@ COUPLINGS = {
 }
 """A class may come in several variants, told apart by what follows the colon."""
 REGIMES = {"Chunked": Chunked.Config(replan=3), "OpenLoop": OpenLoop.Config(), "SingleStep": SingleStep.Config(),
-           "Interactive": Interactive.Config(replan=3)}
+           "Interactive": Interactive.Config(replan=3), "Asynchronous": Asynchronous.Config(replan=3, compensation="drop"),
+           "Ensembled": Ensembled.Config(replan=3)}
 FITTING = {"FutureTokens": "AlignedDenoiser", "LatentFrames": "DiffusionTransformer",
            "JointGeneration": "MixtureOfTransformers", "JointGeneration:valued": "MixtureOfTransformers",
            "PostPredictionHead": "JointEmbeddingPredictor", "PostPredictionHead:denoised": "DiffusionTransformer",

@@ -130,6 +130,7 @@ class WorldActionModel(nn.Module, Buildable):
             agreement.of_view(self.seen_through)
             agreement.of_visual_state(self.visual_state, self.backbone)
             agreement.of_regime(self.regime, self.coupling)
+            agreement.of_mean(self.regime, action)
             agreement.of_codes(self.parts, self.coupling, observation)
             agreement.of_fold(self._learnt_from, self.coupling)
             dimensions = self.dimensions(observation, action)
@@ -168,6 +169,7 @@ class WorldActionModel(nn.Module, Buildable):
         self.teacher, self.alignment = self._aligned(config, observation, dimensions)
         self.temporal = self._over_time(config, dimensions)
         self.regime = config.regime.build(config.coupling.horizon)
+        self.regime.action = action
         robot = config.robot(observation, action)
         self.state_scaler = Scaler(dimensions.state, None if robot is None else robot.state_slots(observation))
         self.action_scaler = Scaler(dimensions.action, dimensions.slots)

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from foreact.contract.agreement import of_mean
 from foreact.contract.axes import Memory, Regime
 from foreact.contract.config import registered
 from foreact.contract.errors import MisfitError
-from foreact.regimes import Chunked, Interactive, OpenLoop, SingleStep
-from tiny_members import REGIMES
+from foreact.contract.specs import ActionSpec, GripperConvention
+from foreact.regimes import Asynchronous, Chunked, Ensembled, Interactive, OpenLoop, SingleStep
+from tiny_members import REGIMES, classes
 
 HORIZON = 8
 
@@ -27,7 +29,7 @@ def drive(regime, steps):
 
 
 def test_every_registered_regime_is_tested():
-    assert set(registered(Regime.Config)) == set(REGIMES)
+    assert set(registered(Regime.Config)) == classes(REGIMES)
     assert {type(c).owner.name for c in REGIMES.values()} == {"Chunked", "Interactive", "Open-loop", "Single-step"}
 
 
@@ -77,7 +79,7 @@ def test_open_loop_calls_once_and_holds_its_last_action():
     assert called == [0]
 
 
-@pytest.mark.parametrize("kind", [Chunked, Interactive])
+@pytest.mark.parametrize("kind", [Asynchronous, Chunked, Ensembled, Interactive])
 @pytest.mark.parametrize("replan", [0, HORIZON + 1])
 def test_a_replan_period_outside_the_chunk_is_refused(replan, kind):
     with pytest.raises(MisfitError, match=rf"replan = {replan}, model.coupling.horizon = {HORIZON}"):
@@ -87,3 +89,91 @@ def test_a_replan_period_outside_the_chunk_is_refused(replan, kind):
 def test_a_window_of_one_step_is_no_open_loop():
     with pytest.raises(MisfitError, match=r"model.coupling.horizon = 1"):
         OpenLoop.Config().build(1)
+
+
+@pytest.mark.parametrize("compensation", ["none", "drop", "inpaint"])
+def test_a_plan_that_comes_at_once_makes_asynchronous_chunked(compensation):
+    regime = Asynchronous.Config(replan=3, compensation=compensation).build(HORIZON)
+    assert drive(regime, 20) == drive(Chunked.Config(replan=3).build(HORIZON), 20)
+
+
+def late(regime, delay, steps):
+    """Plan k holds k.0, k.1, ... and is handed over `delay` steps after it was asked for, the first one at once."""
+    memory, handed, asked, under_way = Memory(), [], [], None
+    for step in range(steps):
+        if under_way is None and regime.due(memory):
+            asked.append(step)
+            under_way, memory.waited = (len(asked) + np.arange(HORIZON) / 10)[:, None], 0
+        if under_way is not None and (len(asked) == 1 or memory.waited == delay):
+            regime.receive(memory, under_way)
+            under_way, memory.waited = None, 0
+        handed.append(round(float(regime.act(memory)[0]), 3))
+        memory.waited += under_way is not None
+    return handed, asked
+
+
+def test_a_late_chunk_goes_on_at_its_own_time_where_its_past_is_dropped():
+    handed, asked = late(Asynchronous.Config(replan=3, compensation="drop").build(HORIZON), 2, 9)
+    assert handed == [1.0, 1.1, 1.2, 1.3, 1.4, 2.2, 2.3, 2.4, 3.2]
+    assert asked == [0, 3, 6]
+    handed, asked = late(Asynchronous.Config(replan=3, compensation="none").build(HORIZON), 2, 9)
+    assert handed == [1.0, 1.1, 1.2, 1.3, 1.4, 2.0, 2.1, 2.2, 3.0]
+    assert asked == [0, 3, 6]
+
+
+def test_an_ensemble_is_the_weighted_mean_of_what_was_planned_for_the_step():
+    decay, regime = 0.2, Ensembled.Config(replan=2, decay=0.2).build(HORIZON)
+    handed, called = drive(regime, 6)
+    assert called == [0, 2, 4]
+    for step, action in enumerate(handed):
+        cover = [(k + 1 + (step - asked) / 10, np.exp(-decay * (step - asked))) for k, asked in enumerate(called) if asked <= step]
+        values, weights = zip(*cover, strict=True)
+        assert action == pytest.approx(np.average(values, weights=weights), abs=1e-3)
+
+
+def test_the_weights_of_act_favour_the_oldest():
+    regime, memory = Ensembled.Config().build(HORIZON), Memory()
+    for value in (0.0, 1.0, 2.0):
+        regime.receive(memory, np.full((HORIZON, 1), value))
+        action = regime.act(memory)[0]
+    weights = np.exp(-0.01 * np.arange(3))  # ACT: the oldest is number 0
+    assert action == pytest.approx(weights @ [0.0, 1.0, 2.0] / weights.sum())
+
+
+def test_chunks_leave_the_ensemble_when_they_are_over():
+    regime, memory = Ensembled.Config(replan=1).build(HORIZON), Memory()
+    for _ in range(3 * HORIZON):
+        regime.receive(memory, np.zeros((HORIZON, 1)))
+        regime.act(memory)
+        assert len(memory.chunks) <= HORIZON
+
+
+def test_a_late_plan_takes_its_place_in_time_in_the_ensemble():
+    regime, memory = Ensembled.Config(replan=4, decay=0.0).build(HORIZON), Memory()
+    regime.receive(memory, np.arange(HORIZON)[:, None] * 1.0)
+    for _ in range(4):
+        regime.act(memory)
+    regime.act(memory)
+    memory.waited = 1  # asked for before the last step, there now
+    regime.receive(memory, 100 + np.arange(HORIZON)[:, None] * 1.0)
+    assert regime.act(memory)[0] == pytest.approx((5 + 101) / 2)
+
+
+def test_a_gripper_is_never_told_what_no_chunk_proposed():
+    regime, memory = Ensembled.Config(replan=1, decay=0.0).build(HORIZON), Memory()
+    regime.action = ActionSpec(names=("x", "gripper"), low=(-1.0, -1.0), high=(1.0, 1.0), rate_hz=10.0, reference="delta", frame="base",
+                               gripper=GripperConvention(index=1, open=-1.0, closed=1.0))
+    told = []
+    for gripper in (-1.0, 1.0, 1.0):
+        regime.receive(memory, np.tile([gripper, gripper], (HORIZON, 1)))
+        told.append(regime.act(memory))
+    assert [action[1] for action in told] == [-1.0, -1.0, 1.0]  # one of two is no majority
+    assert [action[0] for action in told] == pytest.approx([-1.0, 0.0, 1 / 3])
+
+
+def test_a_mean_of_absolute_rotations_is_refused():
+    turned = ActionSpec(names=tuple("abc"), low=(-4.0,) * 3, high=(4.0,) * 3, rate_hz=10.0, reference="absolute", frame="end-effector",
+                        rotation="axis-angle")
+    with pytest.raises(MisfitError, match="a mean of rotations is no rotation"):
+        of_mean(Ensembled.Config(), turned)
+    of_mean(Chunked.Config(), turned)

@@ -69,11 +69,12 @@ def noise_seed(seed: int, call: int) -> int:
 class Lanes:
     """Plans of `model` in batches of `lanes` rows; 0 takes every batch as it comes, and results then depend on it.
 
-    alone: each episode is planned by itself, with the memory that it carries from call to call.
+    alone: each episode is planned by itself. remembers: with the memory that it carries from call to call; None for where it is alone.
     """
 
-    def __init__(self, model: WorldActionModel, *, lanes: int, alone: bool) -> None:
+    def __init__(self, model: WorldActionModel, *, lanes: int, alone: bool, remembers: bool | None = None) -> None:
         self.model, self.lanes, self.alone = model.eval(), 1 if alone else lanes, alone
+        self.remembers = alone if remembers is None else remembers
         self._trusted: dict[tuple[int, Selector | None], bool] = {}
 
     def try_out(self) -> Plan:
@@ -90,7 +91,7 @@ class Lanes:
         """Plans of all seats, in order; selector: chooses each among candidates."""
         if self.alone:
             for seat in seats:
-                if seat.session is None:
+                if seat.session is None and self.remembers:
                     seat.session = self.model.coupling.begin()
             return [self.call(seats, slice(i, i + 1), 1, stand_in, selector) for i in range(len(seats))]
         size, lanes = len(seats), self.lanes

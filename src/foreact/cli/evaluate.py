@@ -45,6 +45,7 @@ settings (each as key=value or --key value)
   monitor_action=record|replan|stop   what an alarm does: nothing; a plan at once; end the episode to ask for help
   disturb.step=40        disturb.kind=teleport|push|friction      disturb.size=0.1 (metres, or a factor of the friction)   any of them
                          changes the world secretly before that step, without a word to the policy
+  clock=free|charged|wall  whether the world waits while a plan is made; charged: each costs clock_ms=MS of its time; wall: what it took
   foresight=own|expert|noise|zero what the action reads in place of the imagined future; expert: what the scripted expert would bring about
   environment.distractors=[]  tasks whose things may stand in the scene under semantic (default: those of the tasks evaluated together)
   environment.standing=2      how many of them stand       environment.variants=[]  the sizes and shapes of instance (default: all)
@@ -52,7 +53,8 @@ settings (each as key=value or --key value)
                          the value of a plan falls by more than delta below its peak, the simulator goes back to the peak"""
 SETTINGS = True
 KEYS = ("seeds_per_task", "seed_start", "out_of_bounds", "stop_after_success", "lanes", "envs", "workers", "on", "vector", "foresight",
-        "consistency", "consistency_teacher", "freeze", "selector", "monitor", "monitor_action")
+        "consistency", "consistency_teacher", "freeze", "selector", "monitor", "monitor_action",
+        "clock", "clock_ms")
 _CONTROLS = ("expert", "random", "still")
 _SELECTORS = {"consensus": "Consensus", "weighted": "Weighted", "value": "HighestValue", "medoid": "Medoid", "actions": "ActionConsensus",
               "random": "RandomChoice", "first": "First"}
@@ -182,7 +184,8 @@ def _folder(options: argparse.Namespace, config: EvaluationConfig, of_model: lis
 
     rules = {key: value for key, value in encode(config).items()
              if key in ("environment", "tasks", "conditions", "out_of_bounds", "stop_after_success", "lanes")
-             or (key in ("rollback", "selector", "freeze", "disturb") and value is not None) or (key == "consistency" and value != "off")}
+             or (key in ("rollback", "selector", "freeze", "disturb") and value is not None) or (key == "consistency" and value != "off")
+             or (key in ("clock", "clock_ms") and config.clock != "free")}
     if (guard := config.guard()) is not None:
         rules["monitor"] = [guard.calibration.fingerprint, guard.action]
     for condition, names in _OF_SHIFT.items():  # what a condition that is not evaluated would do is no rule
@@ -220,6 +223,11 @@ def _table(result: Evaluation) -> str:
         told = ", ".join(f"{of[name]['alarms']} of {of[name]['n']} that {title}" for name, title in (
             ("solved", "succeeded"), ("not_solved", "did not")) if of[name] is not None)
         lines.append(f"alarms in {told}; {of['mismatch']} of mismatch, {of['collapse']} of collapse, {of['asked']} asked for help")
+    if "clock" in summary:
+        of = summary["clock"]
+        stale = of["staleness_steps"]
+        lines.append((f"acted on observations p50 {stale['p50']:.0f}, p95 {stale['p95']:.0f} steps old; " if stale else "")
+                     + f"held still in {100 * of['idle_share']:.0f} % of the steps")
     if "consistency" in summary:
         of = summary["consistency"]
         told = ", ".join(f"{of[name]:.3f} {title}" for name, title in (("solved", "where it succeeded"), ("not_solved", "where it failed"))

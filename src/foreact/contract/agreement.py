@@ -8,10 +8,10 @@ from foreact.contract.axes import Backbone, Coupling, Dimensions, Regime, Substr
 from foreact.contract.config import Config, registered
 from foreact.contract.errors import MisfitError, nearest
 from foreact.contract.layout import Layout
-from foreact.contract.specs import ObservationSpec
+from foreact.contract.specs import ActionSpec, ObservationSpec
 
-__all__ = ["aligned_form", "of_alignment", "of_backbone", "of_codes", "of_fold", "of_regime", "of_states", "of_temporal", "of_view",
-           "of_visual_state"]
+__all__ = ["aligned_form", "of_alignment", "of_backbone", "of_codes", "of_fold", "of_mean", "of_regime", "of_states", "of_temporal",
+           "of_view", "of_visual_state"]
 
 
 def _name(config: Config) -> str:
@@ -137,3 +137,11 @@ def of_regime(regime: Regime.Config, coupling: Coupling.Config) -> None:
                           found=f"observations {coupling.history_stride} steps apart; the regime calls every {period} steps",
                           accepted=period,
                           next_step=f"model.coupling.history_stride={period}" if period else "model.coupling.history=1")
+
+
+def of_mean(regime: Regime.Config, action: ActionSpec) -> None:
+    """A regime that averages actions is given actions that have a mean."""
+    if type(regime).owner.averages and action.reference == "absolute" and action.rotation != "none":
+        raise MisfitError(f"regime {_name(regime)} averages actions, and a mean of rotations is no rotation", where="model.regime",
+                          found=f"absolute actions with rotation {action.rotation}", accepted="displacements, or actions without rotation",
+                          next_step="model.regime=Asynchronous")

@@ -21,10 +21,10 @@ from foreact.contract.context import Scene
 from foreact.contract.encoded import Dimensions, Encoded, Noise, Proposal, Reader, SeededNoise, SubstrateForm
 from foreact.contract.errors import ConfigError
 from foreact.contract.layout import Layout
-from foreact.contract.specs import ObservationSpec
+from foreact.contract.specs import ActionSpec, ObservationSpec
 
-__all__ = ["Backbone", "Cache", "Coupling", "Dimensions", "Encoded", "Memory", "Noise", "Proposal", "Reader", "Regime", "RollingCache",
-           "SeededNoise", "Session", "Substrate", "SubstrateForm", "Tap"]
+__all__ = ["Backbone", "Cache", "Chunk", "Coupling", "Dimensions", "Encoded", "Memory", "Noise", "Proposal", "Reader", "Regime",
+           "RollingCache", "SeededNoise", "Session", "Substrate", "SubstrateForm", "Tap"]
 
 
 # --- axis 1 -----------------------------------------------------------------------------------------------------------
@@ -263,14 +263,28 @@ class Coupling(nn.Module, Buildable, ABC):
 
 # --- axis 4 -----------------------------------------------------------------------------------------------------------
 
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """A plan that is still in use, and how many control steps ago its observation was taken."""
+
+    actions: Float[np.ndarray, "horizon action"]
+    age: int
+
+
 @dataclass
 class Memory:
-    """What a regime keeps for one episode."""
+    """What a regime keeps for one episode.
+
+    queue: the actions to come. since_call: steps since the observation of the newest plan at hand. waited: steps since the observation of
+    a plan that is being made; 0 where none is, or where it was made at once. chunks: plans that are mixed, oldest first, where they are.
+    """
 
     queue: list[Float[np.ndarray, " action"]] = field(default_factory=list)
     steps: int = 0
     calls: int = 0
     since_call: int = 0
+    waited: int = 0
+    chunks: list[Chunk] = field(default_factory=list)
 
 
 class Regime(Buildable, ABC):
@@ -279,9 +293,18 @@ class Regime(Buildable, ABC):
     name: ClassVar[Literal["Open-loop", "Chunked", "Single-step", "Interactive"]]
     persistent: ClassVar[bool]
     """Whether it carries a coupling's session from call to call."""
+    concurrent: ClassVar[bool] = False
+    """Whether it goes on acting on its queue while a plan is being made; `receive` then finds in `waited` how many steps that took."""
+    averages: ClassVar[bool] = False
+    """Whether it hands out means of planned actions, which actions must bear."""
+    action: ActionSpec | None = None
+    """What its actions mean, told by the model; None where nobody did."""
 
     class Config(Config):
         """`build(horizon)`; `check` refuses a horizon that this regime cannot use."""
+
+        inpaints: ClassVar[bool] = False
+        """Whether actions that will be executed while a plan is made are given to the model as a condition."""
 
         def check(self, horizon: int) -> None:
             raise NotImplementedError

@@ -9,6 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -21,9 +22,9 @@ from foreact.contract.context import Context
 from foreact.contract.errors import ConfigError, SpecError
 from foreact.contract.specs import ActionSpec
 from foreact.envs.base import Environment, Observation
+from foreact.evaluation.clock import Clock, Waiting, holding, require_holding
 from foreact.evaluation.consistency import Awaited, Distance, Witness
 from foreact.evaluation.foresight import Foresight, require_read, stand_in
-from foreact.evaluation.freezing import held_action
 from foreact.evaluation.guard import Guard
 from foreact.evaluation.selecting import Choice, choices_of, require_selectable
 from foreact.model import Through, WorldActionModel
@@ -82,6 +83,7 @@ class Seat:
     seen: observations at the last calls, the newest last; executed: actions since the start, as they were carried out.
     coming: by camera, what would come under the expert, where the rules ask for it: (time, 3, height, width). awaited: what was imagined
     and is yet to be seen, where consistency is measured. monitor: what is made of it, where it is watched; asked: it asked for help.
+    waiting: the plan that is under way, where time is charged.
     """
 
     seed: int
@@ -94,6 +96,7 @@ class Seat:
     awaited: Awaited = field(default_factory=Awaited)
     monitor: Monitor | None = None
     asked: bool = False
+    waiting: Waiting = field(default_factory=Waiting)
 
     def forget(self) -> None:
         """What was imagined leads elsewhere."""
@@ -132,6 +135,7 @@ class Controller:
     freeze: the step from which the robot does not move any more (see `freezing.py`).
     selector: chooses among candidates, `until` its share of an episode of `horizon` control steps.
     guard: what is done when what was imagined and what comes drift apart.
+    clock: what a plan costs in the environment's time. With clock=wall every plan is made alone, as for one robot.
     alone_ms: how long the plan of a single episode took, unpadded: what one robot waits for. Timed a few times at the start.
 
     Under a regime that carries a memory from call to call, every episode is planned alone, so nothing can depend on its neighbours.
@@ -142,10 +146,13 @@ class Controller:
     def __init__(self, model: WorldActionModel, regime: Regime | None = None, *, lanes: int = 4, imagine: bool = False,
                  foresight: Foresight = "own", consistency: Distance = "off", teacher: str | None = None,
                  freeze: int | None = None, selector: Selector.Config | None = None, horizon: float = math.inf,
-                 guard: Guard | None = None) -> None:
-        self.freeze = freeze
+                 guard: Guard | None = None, clock: Clock | None = None) -> None:
+        self.freeze, self.clock = freeze, clock or Clock()
         self.model, self.regime = model.eval(), regime or model.regime
-        self._lanes = Lanes(self.model, lanes=lanes, alone=self.regime.persistent)
+        remembers = self.regime.persistent
+        self._lanes = Lanes(self.model, lanes=lanes, alone=remembers or self.clock.mode == "wall", remembers=remembers)
+        if self.clock.mode != "free":
+            require_holding(model.observation, model.action)
         self.imagine = imagine and model.substrate.watchable
         self.foresight: Foresight = foresight
         if foresight != "own":
@@ -161,7 +168,9 @@ class Controller:
         self._gives_value = self._lanes.try_out().value is not None
 
     def due(self, seat: Seat) -> bool:
-        return self.regime.due(seat.memory)
+        """Whether the seat wants a plan now; one that is under way and has come is handed over."""
+        seat.waiting.deliver(seat.memory, self.regime)
+        return seat.waiting.plan is None and self.regime.due(seat.memory)
 
     def see(self, seat: Seat, observation: Observation) -> None:
         """What became of what was imagined, where that is measured; changes nothing in what the seat does, unless a guard does."""
@@ -213,14 +222,18 @@ class Controller:
         """Actions up to the next step at which the regime wants a plan or an imagined frame is due, at most `limit`."""
         actions, ahead = [], seat.awaited.next_due(seat.memory.steps)
         limit = limit if ahead is None else min(limit, ahead)
-        while len(actions) < limit and not self.due(seat):
-            action = self.regime.act(seat.memory)
-            if self.freeze is not None and seat.memory.steps > self.freeze:
-                action = held_action(actions[-1] if actions else seat.executed[-1], self.model.action)
-            actions.append(action)
         low, high = np.float32(self.model.action.low), np.float32(self.model.action.high)
-        seat.executed.extend(np.clip(action, low, high) for action in actions)
+        while len(actions) < limit and not self.due(seat):
+            frozen = self.freeze is not None and seat.memory.steps >= self.freeze
+            action = seat.waiting.step(seat.memory, self.regime, partial(self._still, seat))
+            actions.append(self._still(seat) if frozen else action)
+            seat.executed.append(np.clip(actions[-1], low, high))
         return np.stack(actions)
+
+    def _still(self, seat: Seat) -> Float[np.ndarray, " action"]:
+        """The action that holds this robot where it is."""
+        last = seat.executed[-1] if seat.executed else None
+        return holding(self.model.observation, self.model.action, last, seat.seen[-1])
 
     def _hand_out(self, seats: Sequence[Seat], made: Made, selected: bool) -> None:
         plan, actions = made.plan, made.plan.actions.cpu().numpy()
@@ -238,4 +251,5 @@ class Controller:
                 select_ms=0.0 if chosen is None else plan.candidates.overhead_ms))
             if self._witness is not None and plan.future is not None:
                 self._witness.expect(seat.awaited, seat.memory.steps, seat.seen[-1], plan.future, row, actions[row])
-            self.regime.receive(seat.memory, actions[row])
+            seat.waiting.ask(actions[row], self.clock.steps(made.prepare_ms + made.model_ms, self.model.action.rate_hz))
+            seat.waiting.deliver(seat.memory, self.regime)  # at once, where the world waits

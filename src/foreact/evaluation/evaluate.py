@@ -23,6 +23,8 @@ from foreact.contract.storage import atomic_write_json, storage_errors
 from foreact.envs.base import EVALUATION_SEEDS, Condition
 from foreact.envs.disturbance import Disturbance, require_disturbable
 from foreact.envs.metaworld import MetaWorld
+from foreact.evaluation import clock as clocks
+from foreact.evaluation.clock import Clock
 from foreact.evaluation.consistency import Distance, Witness
 from foreact.evaluation.controller import OutOfBounds, Policy
 from foreact.evaluation.filming import Videos, recording_of, worth_filming
@@ -67,6 +69,7 @@ class EvaluationConfig:
     freeze: from that share of the horizon on, the robot does not move (see `freezing.py`); None, the default, never does that.
     monitor: the calibration by which episodes are watched (see `guard.py`), in its distance; monitor_action: what an alarm does.
     disturb: change the world secretly while episodes run (see `envs/disturbance.py`); None, the default, never does.
+    clock: whether the world waits while a plan is made (see `clock.py`); clock_ms: what each costs where that is charged.
     rollback: go back when the value of a plan falls (see `selection/rollback.py`); None, the default, never does.
     selector: draw several candidates for each plan and choose among them (see `selection/selectors.py`); None takes the first.
     """
@@ -93,8 +96,13 @@ class EvaluationConfig:
     monitor: str | None = None
     monitor_action: MonitorAction = "record"
     disturb: Disturbance | None = None
+    clock: clocks.Mode = "free"
+    clock_ms: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.timing.mode != "free" and self.rollback is not None:
+            raise ConfigError("a world that does not wait does not go back either", where="evaluation.rollback",
+                              found=f"clock = {self.clock}", next_step="clock=free, or rollback=null")
         for name, least in (("seeds_per_task", 1), ("seed_start", 0), ("envs", 1), ("workers", 1), ("lanes", 0)):
             if getattr(self, name) < least:
                 raise ConfigError("a number is too small", where=f"evaluation.{name}", found=getattr(self, name),
@@ -118,6 +126,10 @@ class EvaluationConfig:
                               found=f"workers = {self.workers}, on = {self.on}", next_step="choose workers=1 or vector=sync")
 
     @property
+    def timing(self) -> Clock:
+        return Clock(mode=self.clock, ms=self.clock_ms)
+
+    @property
     def episodes(self) -> tuple[Episode, ...]:
         """In the order in which they begin: by condition and task, so that environments are rarely rebuilt."""
         seeds = range(self.seed_start, self.seed_start + self.seeds_per_task)
@@ -135,7 +147,7 @@ class EvaluationConfig:
         return SlotRules(environment=self.environment, policy=policy, out_of_bounds=self.out_of_bounds,
                          stop_after_success=self.stop_after_success, footage=footage, rollback=self.rollback, foresight=self.foresight,
                          consistency=self.consistency, consistency_teacher=self.consistency_teacher, freeze=self._freeze_step,
-                         selector=self.selector, guard=self.guard(), disturb=self.disturb)
+                         selector=self.selector, guard=self.guard(), disturb=self.disturb, clock=self.timing)
 
     def guard(self) -> Guard | None:
         """What watches the episodes."""
@@ -153,6 +165,7 @@ class EvaluationConfig:
         of_condition = {c: {**{name: p.get(name) for name in _OF_CONDITION}, **({_SHIFT: p[_SHIFT]} if _SHIFT in p else {})}
                         for c, p in found.items()}
         shared["versions"] = {**shared.get("versions", {}), "foreact": _version()}
+        still = freezing_rule(specs[1])
         return Protocol.of({
             **shared, "tasks": self._tasks, "condition": of_condition, "observation_spec": specs[0], "action_spec": specs[1],
             "seeds": {"start": self.seed_start, "per_task": self.seeds_per_task}, "out_of_bounds": self.out_of_bounds,
@@ -160,8 +173,8 @@ class EvaluationConfig:
             # without them, results keep their fingerprint
             **({} if self.rollback is None else {"rollback": self.rollback}),
             **({} if self.selector is None else {"selector": self.selector}),
-            **({} if self.freeze is None else {"freeze": {"share": self.freeze, "step": self._freeze_step,
-                                                          "then": freezing_rule(specs[1])}}),
+            **({} if self.freeze is None else {"freeze": {"share": self.freeze, "step": self._freeze_step, "then": still}}),
+            **({} if self.clock == "free" else {"clock": {"mode": self.clock, "ms": self.clock_ms, "holding": still}}),
             **({} if self.disturb is None else {"disturb": self.disturb}),
             **({} if (guard := self.guard()) is None else {
                 "monitor": {"calibration": guard.calibration.fingerprint, "action": guard.action}}),
@@ -198,6 +211,9 @@ def evaluate(policy: WorldActionModel | Policy.Config, config: EvaluationConfig,
     elif config.freeze is not None:
         raise ConfigError("only a model is frozen; a control that stands still is `still`", where="evaluation.freeze", found=config.freeze,
                           next_step="freeze=null")
+    elif config.clock != "free":
+        raise ConfigError("a control makes no plans that could be charged", where="evaluation.clock", found=config.clock,
+                          next_step="clock=free")
     elif config.rollback is not None:
         raise ConfigError("a rollback is decided by the value of each plan, and a control makes no plans", where="evaluation.rollback",
                           found=source.identity["type"], accepted="a model whose plans have a value", next_step="set rollback=null")

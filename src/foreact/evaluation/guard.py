@@ -46,6 +46,8 @@ class Guard:
             return
         if self.action == "replan":
             seat.memory.queue.clear()
+            seat.memory.chunks = []
+            seat.waiting.drop(seat.memory)
             seat.forget()
         seat.asked = self.action == "stop"
 

@@ -84,6 +84,7 @@ class Result:
             **({"rollbacks": _rollbacks(records)} if "rollback" in self.protocol.fields else {}),
             **({"selection": _selection(records)} if "selector" in self.protocol.fields else {}),
             **({"monitor": _monitor(records)} if "monitor" in self.protocol.fields else {}),
+            **({"clock": _timing(records)} if "clock" in self.protocol.fields else {}),
             **({"consistency": _consistency(records)} if any(r.consistency for r in records) else {}),
             "policy": dict(self.policy), "protocol": dict(self.protocol.fields), "fingerprint": self.protocol.fingerprint,
         }
@@ -171,6 +172,12 @@ def _selection(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
             "not_the_first": sum(choice.chosen != 0 for choice in choices) / len(choices) if choices else None,
             "spread": sum(choice.spread for choice in choices) / len(choices) if choices else None,
             "overhead_ms": _percentiles(ms for record in records for ms in record.select_ms)}
+
+
+def _timing(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
+    """Steps between an observation and the first action taken from its plan, and the share of steps held still."""
+    return {"staleness_steps": _percentiles(steps for r in records for steps in r.staleness), "idle_steps": sum(r.idle for r in records),
+            "idle_share": sum(r.idle for r in records) / sum(r.steps for r in records)}
 
 
 def _consistency(records: Sequence[EpisodeRecord]) -> dict[str, Any]:

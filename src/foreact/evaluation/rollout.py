@@ -35,6 +35,8 @@ class EpisodeRecord:
     values: of each plan, where the model gives them. rollbacks: every trigger; undone: steps that were taken back. They count among
         `steps`, and the discarded plans among `calls` and `evaluations`. consistency: imagined frames that came due, where measured.
     choices: among candidates, where there were several; select_ms: what each took, the candidates being there, of the whole batch.
+    staleness: of each plan that was acted upon, the control steps between its observation and the first action taken from it; idle: steps
+        in which the robot held still for want of a plan. Both only where time is charged.
     alarms, scores: what a monitor made of them, where one watched; asked: it ended the episode to ask for help, which is no success.
     """
 
@@ -65,6 +67,8 @@ class EpisodeRecord:
     alarms: tuple[Alarm, ...] = ()
     scores: tuple[Score, ...] = ()
     asked: bool = False
+    staleness: tuple[int, ...] = ()
+    idle: int = 0
 
     @property
     def episode(self) -> Episode:
@@ -79,7 +83,7 @@ class EpisodeRecord:
         """Everything that must not depend on how the work was spread: all but timings, batches and memory."""
         kept = ("task", "condition", "seed", "success", "held", "steps", "calls", "evaluations", "outside", "instruction",
                 "actions_digest", "call_steps", "values", "rollbacks", "undone", "consistency", "choices",
-                "alarms", "scores", "asked")
+                "alarms", "scores", "asked", "staleness", "idle")
         return {name: getattr(self, name) for name in kept}
 
 
@@ -192,7 +196,8 @@ def _row(observations: Any, index: int, instruction: str) -> Observation:
 
 def _finish(occupied: _Occupied, info: dict[str, Any], controller: Controller | None, tape: Footage) -> Finished:
     calls, alone = tuple(occupied.seat.calls), ()
-    seat, monitor = occupied.seat, occupied.seat.monitor
+    seat, monitor, waiting = occupied.seat, occupied.seat.monitor, occupied.seat.waiting
+    charged = controller is not None and controller.clock.mode != "free"
     traces = () if occupied.recovery is None else tuple(occupied.recovery.traces)
     if controller is not None:
         alone, controller.alone_ms = tuple(round(ms, 3) for ms in controller.alone_ms), []
@@ -208,5 +213,6 @@ def _finish(occupied: _Occupied, info: dict[str, Any], controller: Controller | 
         rollbacks=traces, undone=sum(trace.undone for trace in traces), consistency=tuple(seat.awaited.realised),
         choices=tuple(call.choice for call in calls if call.choice is not None),
         select_ms=tuple(round(call.select_ms, 3) for call in calls if call.choice is not None),
-        alarms=() if monitor is None else tuple(monitor.alarms), scores=() if monitor is None else tuple(monitor.scores), asked=seat.asked)
+        alarms=() if monitor is None else tuple(monitor.alarms), scores=() if monitor is None else tuple(monitor.scores), asked=seat.asked,
+        staleness=tuple(waiting.staleness) if charged else (), idle=waiting.idle)
     return Finished(record=record, calls=calls, footage=tape)

@@ -25,6 +25,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from foreact.contract.config import Config
 from foreact.envs.base import Environment, Observation, Snapshot
 from foreact.envs.disturbance import Disturbance, disturb
+from foreact.evaluation.clock import Clock
 from foreact.evaluation.consistency import Distance
 from foreact.evaluation.controller import OutOfBounds, Policy, within_bounds
 from foreact.evaluation.foresight import Foresight
@@ -73,6 +74,7 @@ class SlotRules:
     selector: Selector.Config | None = None
     guard: Guard | None = None
     disturb: Disturbance | None = None
+    clock: Clock = field(default_factory=Clock)
 
     @property
     def instants(self) -> int:

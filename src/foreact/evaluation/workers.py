@@ -55,7 +55,7 @@ def in_this_process(model: WorldActionModel | None, rules: SlotRules, episodes: 
             controller = None if model is None else Controller(
                 model, lanes=lanes, imagine=rules.footage, foresight=rules.foresight, consistency=rules.consistency,
                 teacher=rules.consistency_teacher, freeze=rules.freeze, selector=rules.selector, horizon=rules.environment.horizon,
-                guard=rules.guard)
+                guard=rules.guard, clock=rules.clock)
             yield from roll(controller, seats, lambda: waiting.popleft() if waiting else None, footage=rules.footage,
                             rollback=rules.rollback)
         finally:
@@ -117,7 +117,7 @@ def _controller(source: Source, lanes: int, rules: SlotRules) -> Controller | No
         case ModelSource():
             return Controller(source.build(), lanes=lanes, foresight=rules.foresight, consistency=rules.consistency,
                               teacher=rules.consistency_teacher, freeze=rules.freeze, selector=rules.selector,
-                              horizon=rules.environment.horizon, guard=rules.guard)
+                              horizon=rules.environment.horizon, guard=rules.guard, clock=rules.clock)
         case ControlSource():
             return None
 
