@@ -47,7 +47,7 @@ def test_it_tells_tasks_apart_and_writes_a_page(folder, tmp_path, capsys):
     assert told["tasks"]["open"]["d"] > 1 and told["tasks"]["push"]["d"] < 0
     assert told["aligned"]["tasks"] == ["open"] and told["aligned"]["auc"] > told["all"]["auc"]
     assert told["value"]["auc"] == 1.0
-    assert told["tasks"]["open"]["c_success"] > told["tasks"]["open"]["c_failure"]
+    assert told["tasks"]["open"]["c_successes"] > told["tasks"]["open"]["c_failures"]
     page = (tmp_path / "page.html").read_text()
     assert "one/watched" in page and 'src="http' not in page
     run_folder = folder.parent.parent
@@ -57,7 +57,7 @@ def test_it_tells_tasks_apart_and_writes_a_page(folder, tmp_path, capsys):
     assert run([*words[:2], str(run_folder), "resamples=20"]) == 0
     assert run([*words[:2], str(run_folder.parent), "resamples=20"]) == 1
     said = capsys.readouterr().out
-    assert "AUC over 1 aligned of 2 tasks" in said and "collapse" in said
+    assert "AUC over 1 aligned of 2 tasks" in said and "log C against change" in said
 
 
 def test_where_all_succeed_nothing_is_claimed(folder, capsys):

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from foreact.diagnostics.consistency.scores import Scored, of_steps
 from foreact.diagnostics.consistency.separation import between, draws
 
-__all__ = ["LEAST", "Course", "agreement", "course", "course_of", "gap", "mean_of", "nan_mean"]
+__all__ = ["LEAST", "Course", "agreement", "course", "course_of", "gap", "laid_out", "mean_of", "nan_mean"]
 
 LEAST = 3
 """Episodes without which nothing is told of a step."""
@@ -48,14 +48,21 @@ def course_of(found: Scored, name: str) -> Course:
 
 def course(told: Sequence[tuple[np.ndarray, np.ndarray]], task: np.ndarray, seed: np.ndarray, success: np.ndarray) -> Course:
     """From the (steps, values) of each episode."""
-    steps = np.unique(np.concatenate([at for at, _ in told]))
-    values = np.full((len(told), len(steps)), np.nan)
-    for row, (at, own) in enumerate(told):
-        values[row, np.searchsorted(steps, at)] = own
+    steps, values = laid_out(told)
     for name in set(task.tolist()):
         mine = task == name
         values[mine] = (values[mine] - np.nanmean(values[mine])) / max(np.nanstd(values[mine]), 1e-12)
     return Course(steps=steps, values=values, task=task, seed=seed, success=success)
+
+
+def laid_out(told: Sequence[tuple[np.ndarray, np.ndarray]], steps: np.ndarray | None = None,
+             ) -> tuple[Int[np.ndarray, " step"], Float[np.ndarray, "episode step"]]:
+    """The (steps, values) of each episode on common steps, by default all that occur; NaN where it was not measured."""
+    steps = np.unique(np.concatenate([at for at, _ in told])) if steps is None else steps
+    values = np.full((len(told), len(steps)), np.nan)
+    for row, (at, own) in enumerate(told):
+        values[row, np.searchsorted(steps, at)] = own
+    return steps, values
 
 
 def mean_of(found: Course, kept: Bool[np.ndarray, " episode"], *, seed: int = 0, resamples: int = 500) -> dict[str, Any]:
@@ -115,7 +122,7 @@ def _reached(found: Course) -> Bool[np.ndarray, " step"]:
         _apart(found, np.ones(len(found.steps), dtype=bool)))
 
 
-def _apart(found: Course, told: Bool[np.ndarray, " step"]) -> Float[np.ndarray, " step"]:
+def _apart(found: Course, told: Bool[np.ndarray, " step"]) -> Float[np.ndarray, " told"]:
     """Successes less failures within tasks, at the steps told; NaN where no task has both."""
     total, weights = np.zeros(told.sum()), np.zeros(told.sum())
     for name in set(found.task.tolist()):

@@ -6,16 +6,14 @@ task; its mean, and 95 % percentile bootstraps over seeds. early, late: its mean
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from foreact.contract.errors import DatasetError
 from foreact.contract.proportions import PairedRates
 from foreact.diagnostics.consistency.collapse import Rule, rate, stalls
-from foreact.diagnostics.consistency.courses import LEAST, nan_mean
+from foreact.diagnostics.consistency.courses import LEAST, laid_out, nan_mean
 from foreact.diagnostics.consistency.scores import Scored, of_steps
 from foreact.diagnostics.consistency.separation import between, draws
 
@@ -50,7 +48,7 @@ def compared(selected: Scored, plain: Scored, rule: Rule, *, seed: int = 0, resa
 def _along(selected: Scored, plain: Scored, entry: str, sign: float, *, seed: int, resamples: int) -> dict[str, Any]:
     told = [[of_steps(frames, entry) for frames in one.frames] for one in (selected, plain)]
     steps = np.unique(np.concatenate([at for one in told for at, _ in one]))
-    grids = [_grid(one, steps) for one in told]
+    grids = [laid_out(one, steps)[1] for one in told]
     for task in plain.tasks:
         mine = plain.task == task
         scale = max(float(np.nanstd(grids[1][mine])), 1e-12)
@@ -70,10 +68,3 @@ def _along(selected: Scored, plain: Scored, entry: str, sign: float, *, seed: in
         values = [float(nan_mean(one[of])) for one in [nan_mean(apart), *drawn]] if of.any() else [float("nan")]
         found |= {name: values[0], f"{name}_interval": between([one for one in values[1:] if np.isfinite(one)])}
     return found
-
-
-def _grid(told: Sequence[tuple[np.ndarray, np.ndarray]], steps: np.ndarray) -> Float[np.ndarray, "episode step"]:
-    grid = np.full((len(told), len(steps)), np.nan)
-    for row, (at, values) in enumerate(told):
-        grid[row, np.searchsorted(steps, at)] = values
-    return grid
