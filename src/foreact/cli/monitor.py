@@ -88,7 +88,7 @@ def _figures(name: str, evaluation: Evaluation) -> dict[str, Any]:
     import numpy as np
 
     from foreact.contract.proportions import Rate
-    from foreact.diagnostics.consistency import area
+    from foreact.diagnostics.consistency.separation import area
 
     if "monitor" not in evaluation.protocol.fields:
         raise DatasetError("nothing watched this evaluation", where=name, next_step="foreact eval RUN monitor=RUN/monitor.json")
