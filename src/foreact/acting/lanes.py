@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -25,12 +25,25 @@ from foreact.contract.axes import Memory, Noise, SeededNoise, Session
 from foreact.contract.context import Context, Plan, fake_context
 from foreact.envs.base import Observation
 from foreact.model import Through, WorldActionModel
-from foreact.selection.selectors import Selector
+from foreact.selection.selectors import Drawn, Selector
 
-__all__ = ["Acting", "Lanes", "Made", "StandIn", "context_of", "noise_seed"]
+__all__ = ["Acting", "Choosing", "Lanes", "Made", "StandIn", "context_of", "noise_seed"]
 
 StandIn = Callable[[Context, Noise, Sequence[int]], Through | None]
 """What stands between future and action in one batch; the numbers say which of the planned episodes each row is."""
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """How each plan is chosen among candidates. came_true: see `Measures`; the numbers say which of the episodes each row is of."""
+
+    selector: Selector
+    came_true: Callable[[Sequence[int], Drawn], Tensor] | None = None
+
+    def among(self, numbers: Sequence[int]) -> dict[str, Any]:
+        """The same for a batch of these."""
+        prove = self.came_true
+        return {"selector": self.selector, "came_true": None if prove is None else lambda drawn: prove(numbers, drawn)}
 
 
 class Acting(Protocol):
@@ -87,26 +100,26 @@ class Lanes:
         """The present of a seat that is to be planned; of the past, only what the model looks at is kept."""
         seat.seen = [*seat.seen, observation][-self.model.config.coupling.history:]
 
-    def plan(self, seats: Sequence[Acting], stand_in: StandIn | None = None, selector: Selector | None = None) -> list[Made]:
-        """Plans of all seats, in order; selector: chooses each among candidates."""
+    def plan(self, seats: Sequence[Acting], stand_in: StandIn | None = None, choosing: Choosing | None = None) -> list[Made]:
+        """Plans of all seats, in order; choosing: each among candidates."""
         if self.alone:
             for seat in seats:
                 if seat.session is None and self.remembers:
                     seat.session = self.model.coupling.begin()
-            return [self.call(seats, slice(i, i + 1), 1, stand_in, selector) for i in range(len(seats))]
-        size, lanes = len(seats), self.lanes
+            return [self.call(seats, slice(i, i + 1), 1, stand_in, choosing) for i in range(len(seats))]
+        size, lanes, choice = len(seats), self.lanes, None if choosing is None else choosing.selector
         if not lanes or size <= lanes:
-            return [self.call(seats, slice(0, size), lanes or size, stand_in, selector)]
-        if self._trusted.get((size, selector)):
-            return [self.call(seats, slice(0, size), size, stand_in, selector)]
-        parts = [self.call(seats, slice(start, min(start + lanes, size)), lanes, stand_in, selector) for start in range(0, size, lanes)]
-        if (size, selector) not in self._trusted:
-            whole = self.call(seats, slice(0, size), size, stand_in, selector)
-            self._trusted[size, selector] = all(_same(whole.plan, made) for made in parts)
+            return [self.call(seats, slice(0, size), lanes or size, stand_in, choosing)]
+        if self._trusted.get((size, choice)):
+            return [self.call(seats, slice(0, size), size, stand_in, choosing)]
+        parts = [self.call(seats, slice(start, min(start + lanes, size)), lanes, stand_in, choosing) for start in range(0, size, lanes)]
+        if (size, choice) not in self._trusted:
+            whole = self.call(seats, slice(0, size), size, stand_in, choosing)
+            self._trusted[size, choice] = all(_same(whole.plan, made) for made in parts)
         return parts
 
     def call(self, seats: Sequence[Acting], part: slice, rows: int, stand_in: StandIn | None = None,
-             selector: Selector | None = None) -> Made:
+             choosing: Choosing | None = None) -> Made:
         """Plans of these seats in a batch of `rows`, of which those past the seats repeat the last."""
         start = time.perf_counter()
         coupling = self.model.config.coupling
@@ -117,7 +130,8 @@ class Lanes:
         noise = SeededNoise([noise_seed(seat.seed, seat.memory.calls) for seat in chosen], self.model.device)
         ready = time.perf_counter()
         through = None if stand_in is None else stand_in(context, noise, numbers)
-        plan = self.model.plan(context, noise=noise, session=chosen[0].session, through=through, selector=selector)
+        plan = self.model.plan(context, noise=noise, session=chosen[0].session, through=through,
+                               **({} if choosing is None else choosing.among(numbers)))
         return Made(part, plan, 1e3 * (ready - start), 1e3 * (time.perf_counter() - ready))
 
     def decode(self, seats: Sequence[Acting], values: Float[Tensor, "batch time tokens channels"]) -> dict[str, np.ndarray]:

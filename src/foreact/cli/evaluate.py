@@ -38,9 +38,9 @@ settings (each as key=value or --key value)
   consistency=off|latent|pixel|perceptual|flow   record how far imagined frames are from those that come; changes no action, and
                          foreact diagnose consistency reads it. perceptual: consistency_teacher=FOLDER of foreact teacher train
   freeze=SHARE           from that share of the horizon on the robot does not move: failures that are known to have stalled
-  selector=Consensus|Weighted|HighestValue|Medoid|ActionConsensus|RandomChoice|First   draw several candidates for each plan and choose;
-                         selector.candidates=8   selector.until=1.0: share of the horizon during which there is a choice. Also
-                         --selector consensus|weighted|value|medoid|actions|random|first
+  selector=Consensus|Weighted|HighestValue|Medoid|ActionConsensus|Exploring|RandomChoice|First   draw several candidates
+                         for each plan and choose. selector.candidates=8   selector.until=1.0: share of the horizon with a choice. Also
+                         --selector consensus|weighted|value|medoid|actions|exploring|random|first
   monitor=FILE           raise alarms where what is imagined and what comes drift apart, by a file of foreact monitor calibrate
   monitor_action=record|replan|stop   what an alarm does: nothing; a plan at once; end the episode to ask for help
   disturb.step=40        disturb.kind=teleport|push|friction      disturb.size=0.1 (metres, or a factor of the friction)   any of them
@@ -57,7 +57,7 @@ KEYS = ("seeds_per_task", "seed_start", "out_of_bounds", "stop_after_success", "
         "clock", "clock_ms")
 _CONTROLS = ("expert", "random", "still")
 _SELECTORS = {"consensus": "Consensus", "weighted": "Weighted", "value": "HighestValue", "medoid": "Medoid", "actions": "ActionConsensus",
-              "random": "RandomChoice", "first": "First"}
+              "exploring": "Exploring", "random": "RandomChoice", "first": "First"}
 _OF_SHIFT = {"semantic": ("distractors", "standing"), "instance": ("variants",)}
 
 

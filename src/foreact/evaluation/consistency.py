@@ -132,19 +132,19 @@ class _Pictures(_Measure):
 
 
 class Witness:
-    """Compares, for one model, what was imagined with what came."""
+    """Compares, for one model, what was imagined with what came; `part`: the part of the future that is compared."""
 
     def __init__(self, model: WorldActionModel, distance: Distance, teacher: str | None = None) -> None:
         if not model.config.coupling.future_offsets:
             raise ConfigError("a model that imagines nothing cannot be consistent with it", where="evaluation.consistency", found=distance,
                               accepted="a model that predicts a future", next_step="consistency=off")
-        self._model, self._part = model, next(iter(model.parts))
+        self._model, self.part = model, next(iter(model.parts))
         self._measure = self._latent(model) if distance == "latent" else self._pictures(model, distance, teacher)
 
     def expect(self, awaited: Awaited, step: int, observation: Observation, future: Future, row: int,
                actions: Float[np.ndarray, "horizon action"]) -> None:
         """A plan was made."""
-        frames = future.parts[self._part][row: row + 1]
+        frames = future.parts[self.part][row: row + 1]
         awaited.plans[step] = observation, {
             offset: (frames[:, index: index + 1], _rounded(motion(actions[:offset], self._model.action)))
             for index, offset in enumerate(future.offsets)}
@@ -169,6 +169,11 @@ class Witness:
         awaited.realised += came
         return came
 
+    @torch.no_grad()
+    def apart(self, frame: Float[Tensor, "1 1 tokens channels"], before: Observation, after: Observation) -> float:
+        """How far a frame that was imagined at `before` is from what is seen at `after`."""
+        return self._measure.apart(self._measure.imagined(frame, self._scene(before)), self._measure.seen(self._scene(before, after))[1])
+
     def _scene(self, *observations: Observation) -> Scene:
         images = {name: torch.from_numpy(np.stack([each["images"][name] for each in observations]))[None].to(self._model.device)
                   for name in self._model.observation.camera_names}
@@ -184,8 +189,8 @@ class Witness:
             raise ConfigError("the truth of this future is not to be seen while acting", where="evaluation.consistency",
                               found="; ".join(f"{name} needs {what}" for name, what in missing.items()),
                               accepted="a future made of single pictures or of the robot's state", next_step="consistency=pixel")
-        self._part = seen[0]
-        return _Latent(model.parts[self._part])
+        self.part = seen[0]
+        return _Latent(model.parts[self.part])
 
     def _pictures(self, model: WorldActionModel, distance: Distance, teacher: str | None) -> _Measure:
         if not model.substrate.decodable:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from foreact.acting.lanes import Lanes, Made, context_of, noise_seed
+from foreact.acting.lanes import Choosing, Lanes, Made, context_of, noise_seed
 from foreact.contract.axes import Memory, Noise, Regime, Session
 from foreact.contract.config import Buildable, Config
 from foreact.contract.context import Context
@@ -24,6 +24,7 @@ from foreact.contract.specs import ActionSpec
 from foreact.envs.base import Environment, Observation
 from foreact.evaluation.clock import Clock, Waiting, holding, require_holding
 from foreact.evaluation.consistency import Awaited, Distance, Witness
+from foreact.evaluation.exploring import Explorer, TryOut
 from foreact.evaluation.foresight import Foresight, require_read, stand_in
 from foreact.evaluation.guard import Guard
 from foreact.evaluation.selecting import Choice, choices_of, require_selectable
@@ -161,10 +162,11 @@ class Controller:
         self._guard = guard
         self.alone_ms: list[float] = []
         self._left_to_time = self.TIMED_ALONE
-        self._selector, self._select_until = None if selector is None else selector.build(), 0.0
+        self._selector, self._select_until, self._explorer = None, 0.0, None
         if selector is not None:
             require_selectable(self.model, selector)
-            self._select_until = selector.until * horizon
+            self._selector, self._select_until = selector.build(), selector.until * horizon
+            self._explorer = Explorer(self.model) if "world" in self._selector.needs else None
         self._gives_value = self._lanes.try_out().value is not None
 
     def due(self, seat: Seat) -> bool:
@@ -190,20 +192,31 @@ class Controller:
                               found=f"regime {type(self.regime).__name__}, which calls once", accepted="a regime that calls again",
                               next_step="model.regime=Chunked")
 
-    def plan(self, seats: Sequence[Seat], observations: Sequence[Observation]) -> None:
-        """Give every seat a new plan from its observation."""
+    def plan(self, seats: Sequence[Seat], observations: Sequence[Observation], try_out: TryOut | None = None) -> None:
+        """Give every seat a new plan from its observation. try_out: executes candidates, by place among the seats, where that can be."""
         for seat, observation in zip(seats, observations, strict=True):
             self._lanes.show(seat, observation)
-        selecting = [seat for seat in seats if self._selects(seat)]
-        for some, selector in ((selecting, self._selector), ([seat for seat in seats if not self._selects(seat)], None)):
-            if some:
-                self._plan(some, selector)
+        groups = [[i for i, seat in enumerate(seats) if self._selects(seat) is selects] for selects in (True, False)]
+        for places, selector in zip(groups, (self._selector, None), strict=True):
+            if places:
+                self._plan([seats[i] for i in places], None if selector is None else self._choosing(selector, seats, places, try_out))
 
     def _selects(self, seat: Seat) -> bool:
         """Whether this seat's next plan is chosen among candidates."""
         return self._selector is not None and seat.memory.steps < self._select_until
 
-    def _plan(self, seats: Sequence[Seat], selector: Selector | None) -> None:
+    def _choosing(self, selector: Selector, seats: Sequence[Seat], places: Sequence[int], try_out: TryOut | None) -> Choosing:
+        """How the seats at these places are given their choice."""
+        if self._explorer is None or try_out is None:
+            return Choosing(selector)
+
+        def elsewhere(plans: Mapping[int, np.ndarray]) -> dict[int, list[Observation]]:
+            seen = try_out({places[number]: actions for number, actions in plans.items()})
+            return {number: seen[places[number]] for number in plans}
+
+        return Choosing(selector, self._explorer.came_true([seats[i].seen[-1] for i in places], elsewhere))
+
+    def _plan(self, seats: Sequence[Seat], choosing: Choosing | None) -> None:
         """Plans of seats that have seen their present."""
         def through(context: Context, noise: Noise, rows: Sequence[int]) -> Through | None:
             coming = [seats[row].coming for row in rows] if self.foresight == "expert" else None
@@ -211,12 +224,12 @@ class Controller:
 
         if self._left_to_time > 0 and not self._lanes.alone:
             self._left_to_time -= 1
-            self.alone_ms.append(self._lanes.call(seats, slice(0, 1), 1, through, selector).model_ms)
-        for made in self._lanes.plan(seats, through, selector):
+            self.alone_ms.append(self._lanes.call(seats, slice(0, 1), 1, through, choosing).model_ms)
+        for made in self._lanes.plan(seats, through, choosing):
             if self._left_to_time > 0 and self._lanes.alone:
                 self._left_to_time -= 1
                 self.alone_ms.append(made.model_ms)
-            self._hand_out(seats[made.part], made, selector is not None)
+            self._hand_out(seats[made.part], made, choosing is not None)
 
     def chunk(self, seat: Seat, limit: int) -> Float[np.ndarray, "steps action"]:
         """Actions up to the next step at which the regime wants a plan or an imagined frame is due, at most `limit`."""

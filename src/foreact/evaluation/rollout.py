@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from gymnasium.vector import VectorEnv
 from foreact.envs.base import Observation
 from foreact.evaluation.consistency import Realised
 from foreact.evaluation.controller import Call, Controller, Seat
+from foreact.evaluation.exploring import TryOut
 from foreact.evaluation.recovery import NOWHERE, Recovery, RollbackTrace
 from foreact.evaluation.selecting import Choice
 from foreact.evaluation.slots import DRIVE, STOP, Episode, Footage
@@ -138,7 +139,8 @@ def roll(controller: Controller | None, seats: VectorEnv, take: Callable[[], Epi
             due = [index for index in busy if not table[index].seat.asked and controller.due(table[index].seat)]
             for index in due:
                 table[index].seat.coming = {name: x[index] for name, x in observations.get("coming", {}).items()}
-            planned = _plan(controller, [table[i] for i in due], [_row(observations, i, table[i].instruction) for i in due])
+            planned = _plan(controller, [table[i] for i in due], [_row(observations, i, table[i].instruction) for i in due],
+                            lambda plans, due=due: _tried_out(seats, due, plans))
             back = dict(zip(due, planned, strict=True))
             for index in busy:
                 if table[index].seat.asked:
@@ -166,15 +168,22 @@ def roll(controller: Controller | None, seats: VectorEnv, take: Callable[[], Epi
                     table[index].observe_ms.append(float(info["observe_ms"][index]))
 
 
-def _plan(controller: Controller, occupied: Sequence[_Occupied], observations: Sequence[Observation]) -> list[int | None]:
+def _plan(controller: Controller, occupied: Sequence[_Occupied], observations: Sequence[Observation], try_out: TryOut,
+          ) -> list[int | None]:
     """A plan for each; where it is not to be carried out because its value fell too far, the look to go back to."""
     if not occupied:  # some seats only look whether what they imagined came
         return []
     for one in occupied:
         if one.recovery is not None:
             one.recovery.remember(one.seat, one.look)
-    controller.plan([one.seat for one in occupied], observations)
+    controller.plan([one.seat for one in occupied], observations, try_out)
     return [None if one.recovery is None else one.recovery.judge(one.seat) for one in occupied]
+
+
+def _tried_out(seats: VectorEnv, due: Sequence[int], plans: Mapping[int, np.ndarray]) -> dict[int, list[Observation]]:
+    """What is seen after each candidate, by place among the seats that are due; all seats work at once, where they can."""
+    seen = seats.call("try_out", {due[place]: actions for place, actions in plans.items()})
+    return {place: seen[due[place]] for place in plans}
 
 
 def _fill(seats: VectorEnv, table: list[_Occupied | None], ended: np.ndarray, take: Callable[[], Episode | None],

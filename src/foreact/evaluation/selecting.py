@@ -9,6 +9,7 @@ import torch
 from foreact.contract.axes import SeededNoise
 from foreact.contract.context import Candidates, fake_context
 from foreact.contract.errors import ConfigError
+from foreact.evaluation.exploring import Explorer
 from foreact.model import WorldActionModel
 from foreact.selection.rotations import rotation_entries
 from foreact.selection.selectors import Drawn, First, Measures, Selector, Verdict
@@ -43,6 +44,8 @@ def require_selectable(model: WorldActionModel, config: Selector.Config) -> None
     needs = type(config).owner.needs
     if "mean" in needs:
         rotation_entries(model.action)
+    if "world" in needs:
+        Explorer(model)
     if config.candidates > 1 and needs & {"future", "value"}:
         _look(model, config, needs)
 
@@ -63,7 +66,7 @@ def _look(model: WorldActionModel, config: Selector.Config, needs: frozenset[str
                           found=f"{name} with {type(model.coupling).__name__}", accepted="a model whose plans have a future",
                           next_step="selector=ActionConsensus")
     same = all(torch.equal(x[:, 0], x[:, 1]) for x in drawn.future.values())
-    if "future" in needs and same and not torch.equal(drawn.actions[:, 0], drawn.actions[:, 1]):
+    if "future" in needs and "world" not in needs and same and not torch.equal(drawn.actions[:, 0], drawn.actions[:, 1]):
         raise ConfigError("this model imagines the same future for all candidates, whatever they do", where="evaluation.selector",
                           found=f"{name} with {type(model.coupling).__name__}", accepted="a model that draws its future from noise",
                           next_step="selector=ActionConsensus")

@@ -174,6 +174,22 @@ class Slot(gymnasium.Env[dict[str, Any], dict[str, Any]]):
                 "observe_ms": looked_ms, "look": NOWHERE if over else self._keep(), "digest": self._digest.hexdigest()[:16]}
         return self._seen, 0.0, self._finished, truncated and not self._finished, info
 
+    def try_out(self, plans: Mapping[int, np.ndarray]) -> list[Observation] | None:
+        """What is seen after each candidate of this seat, executed from the present, which then stands as before.
+
+        `plans`: by seat, (candidate, steps, action); None where this seat is not among them.
+        """
+        if self._index not in plans:
+            return None
+        before, seen = self._environment.snapshot(), []
+        for actions in plans[self._index]:
+            for chosen in actions:
+                if self._environment.advance(within_bounds(chosen, self._action_spec, "clip")[0]).truncated:
+                    break
+            seen.append(self._environment.observe())
+            self._environment.restore(before)
+        return seen
+
     def close(self) -> None:
         if self._built is not None:
             self._built[1].close()

@@ -4,6 +4,7 @@ from foreact.selection.planners import BestCandidate, BestFirstTree, CrossEntrop
 from foreact.selection.selectors import (
     ActionConsensus,
     Consensus,
+    Exploring,
     First,
     HighestValue,
     Medoid,
@@ -12,5 +13,5 @@ from foreact.selection.selectors import (
     Weighted,
 )
 
-__all__ = ["ActionConsensus", "BestCandidate", "BestFirstTree", "Consensus", "CrossEntropy", "First", "HighestValue", "Medoid",
-           "PathIntegral", "Planner", "RandomChoice", "Selector", "Weighted"]
+__all__ = ["ActionConsensus", "BestCandidate", "BestFirstTree", "Consensus", "CrossEntropy", "Exploring", "First", "HighestValue",
+           "Medoid", "PathIntegral", "Planner", "RandomChoice", "Selector", "Weighted"]

@@ -34,8 +34,8 @@ from foreact.contract.specs import ActionSpec
 from foreact.selection.best_of import of_the_chosen
 from foreact.selection.rotations import mean_action
 
-__all__ = ["ActionConsensus", "CameTrue", "Consensus", "Drawn", "First", "HighestValue", "Measures", "Medoid", "RandomChoice", "Selected",
-           "Selector", "Weighted"]
+__all__ = ["ActionConsensus", "CameTrue", "Consensus", "Drawn", "Exploring", "First", "HighestValue", "Measures", "Medoid", "RandomChoice",
+           "Selected", "Selector", "Verdict", "Weighted"]
 
 Futures = Mapping[str, Tensor]
 """By part, (batch, candidate, time, tokens, channels)."""
@@ -243,6 +243,23 @@ class ActionConsensus(Selector):
 
     def judge(self, drawn: Drawn, measures: Measures) -> Verdict:
         return Verdict((-_precise(measures.actions(drawn.actions, drawn.actions.mean(dim=1, keepdim=True)))).exp())
+
+
+class Exploring(Selector):
+    """Every candidate is executed from where the world stands, which is then put back; what came most as imagined is chosen (equations 5
+    and 6). No robot can do that: it bounds from above what consistency can tell."""
+
+    needs = frozenset({"future", "world"})
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Selector.Config):
+        pass
+
+    def judge(self, drawn: Drawn, measures: Measures) -> Verdict:
+        if measures.came_true is None:
+            raise ConfigError("what comes of each candidate is to be seen only where the world can be put back", where="selector",
+                              found="Exploring outside an evaluation", accepted="foreact eval", next_step="selector=Consensus")
+        return Verdict((-_precise(measures.came_true(drawn))).exp())
 
 
 def _agreement(drawn: Drawn, measures: Measures) -> Float[Tensor, "batch candidate"]:
