@@ -148,6 +148,6 @@ def _pearson(one: np.ndarray, other: np.ndarray) -> float:
     from scipy.stats import pearsonr
 
     both = np.isfinite(one) & np.isfinite(other)
-    if both.sum() < 3 or min(one[both].std(), other[both].std()) == 0:
+    if both.sum() < 3 or any(x[both].std() <= 1e-9 * np.abs(x[both]).max() for x in (one, other)):  # one that does not vary
         return float("nan")
     return float(pearsonr(one[both], other[both]).statistic)
