@@ -54,6 +54,10 @@ def test_every_combination_that_fits_trains_and_plans(coupling, substrate, regim
         with pytest.raises(MisfitError, match="carries a memory from call to call"):
             build(c)
         return
+    if c.regime.inpaints and not c.coupling.inpaints:
+        with pytest.raises(MisfitError, match=r"denoises no actions(.|\n)*model.regime.compensation=drop"):
+            build(c)
+        return
     if coupling in IN_VIEW and not type(c.substrate).owner.per_frame:
         with pytest.raises(MisfitError, match="the space of the present"):
             build(c)

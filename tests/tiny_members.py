@@ -166,6 +166,7 @@ COUPLINGS = {
 """A class may come in several variants, told apart by what follows the colon."""
 REGIMES = {"Chunked": Chunked.Config(replan=3), "OpenLoop": OpenLoop.Config(), "SingleStep": SingleStep.Config(),
            "Interactive": Interactive.Config(replan=3), "Asynchronous": Asynchronous.Config(replan=3, compensation="drop"),
+           "Asynchronous:inpainting": Asynchronous.Config(replan=3, compensation="inpaint"),
            "Ensembled": Ensembled.Config(replan=3)}
 FITTING = {"FutureTokens": "AlignedDenoiser", "LatentFrames": "DiffusionTransformer",
            "JointGeneration": "MixtureOfTransformers", "JointGeneration:valued": "MixtureOfTransformers",

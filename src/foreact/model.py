@@ -22,7 +22,7 @@ from foreact.contract.axes import Backbone, Coupling, Dimensions, Encoded, Noise
 from foreact.contract.config import Buildable, Config
 from foreact.contract.context import Context, Cost, Future, Plan, Window
 from foreact.contract.encoded import Branches
-from foreact.contract.errors import ConfigError
+from foreact.contract.errors import ConfigError, SpecError
 from foreact.contract.normalisation import FeatureStatistics, Scaler, ScalingMethod
 from foreact.contract.specs import ActionSpec, ObservationSpec
 from foreact.contract.unified_actions import UNIFIED, Embodiment, embodiment_of
@@ -301,6 +301,8 @@ class WorldActionModel(nn.Module, Buildable):
             past_actions=None if past is None else self.action_scaler(past), past_is_pad=context.past_is_pad,
             bounds=self.action_scaler(states.new_tensor([self.action.low, self.action.high])).expand(context.batch, -1, -1),
             action_mask=action_mask, state_mask=state_mask,
+            committed=None if context.committed is None else self.action_scaler(context.committed),
+            commitment=None if context.commitment is None else context.commitment[..., None],
             reader=plain if through is None else replace(plain, through=through))
 
     # --- control ------------------------------------------------------------------------------------------------------
@@ -316,6 +318,7 @@ class WorldActionModel(nn.Module, Buildable):
         selector: chooses among several candidates, of which the first is the plan without it. came_true: see `Measures`.
         """
         context.check(self.observation)
+        self._require_committable(context)
         start = time.perf_counter()
         noise = noise or SeededNoise([0] * context.batch, self.device)
         with self._counting() as evaluations:
@@ -331,6 +334,16 @@ class WorldActionModel(nn.Module, Buildable):
                             substrates={name: type(self.parts[name]).__name__ for name in proposal.future})
         return Plan(actions=proposal.actions, future=future, value=proposal.value, candidates=proposal.candidates,
                     cost=Cost(evaluations=dict(evaluations), seconds=time.perf_counter() - start))
+
+    def _require_committable(self, context: Context) -> None:
+        """Raise `SpecError` where a plan cannot be held to what is committed."""
+        if context.committed is None:
+            return
+        wanted = (context.batch, self.config.coupling.horizon, self.action.size)
+        if not self.config.coupling.inpaints or context.commitment is None or tuple(context.committed.shape) != wanted:
+            raise SpecError("this plan cannot be held to the committed actions", where="context.committed",
+                            found=f"{tuple(context.committed.shape)}; coupling {type(self.coupling).__name__}",
+                            accepted=f"{wanted} with a commitment for each step, and a coupling that denoises its actions")
 
     def _proposed(self, encoded: Encoded, session: Session | None, noise: Noise) -> Proposal:
         """What the coupling samples, with actions in the units of the robot."""

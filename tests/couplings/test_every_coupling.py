@@ -8,7 +8,7 @@ from safetensors.torch import load, save
 
 from foreact.contract.axes import Coupling, SeededNoise
 from foreact.contract.config import registered
-from foreact.contract.errors import MisfitError
+from foreact.contract.errors import MisfitError, SpecError
 from tiny_members import (
     ACTION,
     CHANCELESS,
@@ -32,6 +32,9 @@ FAMILIES = {"FutureTokens": "Post-prediction head", "LatentFrames": "Joint gener
             "JointAutoregression": "Joint generation", "StreamedChunks": "Post-prediction head", "ConditionedRollout": "Cond. rollout"}
 UNFINISHED = {"PostPredictionHead:tapped", "PostPredictionHead:pooled", "PostPredictionHead:bridged"}
 """Couplings that act before there is a future."""
+FREE = {"JointAutoregression", "JointAutoregression:drawn", "JointAutoregression:regressed", "PostPredictionHead:inverse",
+        "PostPredictionHead:direct", "ConditionedRollout", "ConditionedRollout:step-wise", "ConditionedRollout:denoised"}
+"""Couplings that denoise no actions, and so hold them to nothing."""
 EXACT = {"ConditionedRollout", "ConditionedRollout:step-wise", "ConditionedRollout:denoised"}
 """Couplings whose loss of the action draws nothing: it is a regression."""
 
@@ -88,6 +91,30 @@ def test_the_same_seed_gives_the_same_plan_and_another_seed_another(name):
     assert torch.equal(propose(model, e).actions, propose(model, e).actions)
     other = torch.allclose(propose(model, e).actions, propose(model, e, seeds=(5, 6, 7, 8)).actions, atol=1e-3)
     assert other == (name in CHANCELESS)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_plan_goes_on_from_what_is_committed(name):
+    model = alive(config(name))
+    assert model.config.coupling.inpaints == (name not in FREE)
+    e = encoded(model)
+    g, horizon = torch.Generator().manual_seed(5), model.config.coupling.horizon
+    committed, weight = torch.randn(4, horizon, 2, generator=g), torch.zeros(4, horizon, 1)
+    if name in FREE:
+        held = replace(window(model.config).context, committed=committed, commitment=weight[..., 0])
+        with pytest.raises(SpecError, match="cannot be held to the committed actions"):
+            model.plan(held)
+        return
+    free = propose(model, e).actions
+    assert torch.equal(propose(model, replace(e, committed=committed, commitment=weight)).actions, free)
+    weight[:, :3] = 1.0
+    held = propose(model, replace(e, committed=committed, commitment=weight)).actions
+    # float32: a few steps of x + (s' - s) (x - c) / s
+    assert torch.allclose(held[:, :3], committed[:, :3], atol=1e-4)
+    assert not torch.allclose(held[:, 3:], free[:, 3:], atol=1e-4)
+    weight[:, 3:5] = 0.5  # and less so where it is less sure
+    softly = propose(model, replace(e, committed=committed, commitment=weight)).actions
+    assert (softly - committed)[:, 3:5].abs().mean() < (held - committed)[:, 3:5].abs().mean()
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -76,6 +76,27 @@ def test_a_chunk_that_is_over_when_it_comes_moves_nothing(tiny):
     assert seat.waiting.idle == 40 and seat.waiting.staleness == [] and (actions[:, :3] == 0).all()
 
 
+def test_an_inpainted_chunk_begins_with_what_was_executed_while_it_was_made(tiny):
+    seat, actions = episode(tiny, Asynchronous.Config(replan=4, compensation="inpaint"), 24)
+    for call in seat.calls[1:5]:
+        done = actions[call.step:call.step + 4]
+        # float32 in the model's units, and back; executed within the bounds
+        assert np.allclose(np.clip(call.actions[:4], -1, 1), np.clip(done, -1, 1), atol=1e-4)
+        assert not np.allclose(call.actions[4:], 0)
+
+
+def seams(model, compensation, seed):
+    """How far the first action of each new chunk lies from the one that the old chunk had for that step."""
+    seat, actions = episode(model, Asynchronous.Config(replan=4, compensation=compensation), 44, ms=25.0, seed=seed)
+    return [np.abs(actions[new.step + 2] - old.actions[new.step + 2 - old.step]).mean()
+            for old, new in zip(seat.calls, seat.calls[1:], strict=False) if new.step + 2 < 44]
+
+
+def test_inpainting_makes_the_seams_smaller(tiny):
+    jumps = {word: np.mean([seams(tiny, word, seed) for seed in (1, 2)]) for word in ("none", "drop", "inpaint")}
+    assert jumps["inpaint"] < 0.7 * jumps["drop"], jumps
+
+
 def test_an_ensemble_goes_on_with_its_older_chunks(tiny):
     seat, _ = episode(tiny, Ensembled.Config(replan=1), 24, ms=25.0)
     assert seat.waiting.idle == 2 and set(seat.waiting.staleness) == {2}

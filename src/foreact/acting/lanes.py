@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +23,9 @@ from torch import Tensor
 
 from foreact.contract.axes import Memory, Noise, SeededNoise, Session
 from foreact.contract.context import Context, Plan, fake_context
+from foreact.contract.specs import ActionSpec
 from foreact.envs.base import Observation
+from foreact.flow.inpainting import commitment
 from foreact.model import Through, WorldActionModel
 from foreact.selection.selectors import Drawn, Selector
 
@@ -127,6 +129,7 @@ class Lanes:
         numbers += numbers[-1:] * (rows - len(numbers))
         chosen = [seats[i] for i in numbers]
         context = context_of(chosen, history=coupling.history, past=coupling.past_actions, width=self.model.action.size)
+        context = replace(context, **_committed(chosen, coupling.horizon, self.model.action))
         noise = SeededNoise([noise_seed(seat.seed, seat.memory.calls) for seat in chosen], self.model.device)
         ready = time.perf_counter()
         through = None if stand_in is None else stand_in(context, noise, numbers)
@@ -157,6 +160,20 @@ def context_of(seats: Sequence[Acting], *, history: int, past: int, width: int) 
                 for name in shown[0][0]["images"]},
         state=torch.from_numpy(np.stack([np.stack([o["state"] for o in row]) for row in shown])),
         instruction=tuple(row[-1]["instruction"] for row in shown), past_actions=actions, history_is_pad=early, past_is_pad=unknown)
+
+
+def _committed(seats: Sequence[Acting], horizon: int, spec: ActionSpec) -> dict[str, torch.Tensor]:
+    """What will be executed of the old chunks before the new plans come, and how much those are held to it; nothing where none is."""
+    if not any(seat.memory.committed and seat.memory.queue for seat in seats):
+        return {}
+    actions, weights = torch.zeros(len(seats), horizon, spec.size), torch.zeros(len(seats), horizon)
+    for row, seat in enumerate(seats):
+        left = min(len(seat.memory.queue), horizon)
+        if seat.memory.committed and left:
+            queue = np.clip(np.stack(seat.memory.queue[:left]), np.float32(spec.low), np.float32(spec.high))
+            actions[row, :left] = torch.from_numpy(queue)
+            weights[row] = commitment(seat.memory.committed, left, horizon)
+    return {"committed": actions, "commitment": weights}
 
 
 def _same(whole: Plan, made: Made) -> bool:

@@ -131,6 +131,11 @@ def of_regime(regime: Regime.Config, coupling: Coupling.Config) -> None:
         raise MisfitError(f"regime {_name(regime)} and coupling {_name(coupling)} do not fit", where="model.regime",
                           found=f"{_name(regime)} carries a memory from call to call; {_name(coupling)} has none",
                           accepted=", ".join(n for n, c in registered(Regime.Config).items() if not c.owner.persistent))
+    if regime.inpaints and not coupling.inpaints:
+        raise MisfitError(f"regime {_name(regime)} and coupling {_name(coupling)} do not fit", where="model.regime.compensation",
+                          found=f"{_name(coupling)} denoises no actions that could be held to those that are committed",
+                          accepted="compensation drop or none, or a coupling that denoises its actions",
+                          next_step="model.regime.compensation=drop")
     period = regime.period()
     if coupling.history > 1 and period != coupling.history_stride:
         raise MisfitError("the history is not what the regime looks at", where="model.coupling.history_stride",

@@ -214,6 +214,8 @@ class Coupling(nn.Module, Buildable, ABC):
             the regime calls. past_actions: executed actions before the present that are seen.
         """
 
+        inpaints: ClassVar[bool] = False
+        """Whether its actions are denoised, so that a plan can be held to those that are committed, `Encoded.committed`."""
         horizon: int
         future_offsets: tuple[int, ...]
         history: int = 1
@@ -276,7 +278,8 @@ class Memory:
     """What a regime keeps for one episode.
 
     queue: the actions to come. since_call: steps since the observation of the newest plan at hand. waited: steps since the observation of
-    a plan that is being made; 0 where none is, or where it was made at once. chunks: plans that are mixed, oldest first, where they are.
+    a plan that is being made; 0 where none is, or where it was made at once. committed: actions of the queue that will be over when the
+    plan that is asked for comes, where the plan is held to them. chunks: plans that are mixed, oldest first, where they are.
     """
 
     queue: list[Float[np.ndarray, " action"]] = field(default_factory=list)
@@ -284,6 +287,7 @@ class Memory:
     calls: int = 0
     since_call: int = 0
     waited: int = 0
+    committed: int = 0
     chunks: list[Chunk] = field(default_factory=list)
 
 

@@ -30,6 +30,8 @@ class Context:
     past_actions: actions executed before the present, newest last, or None where the model asks for none.
     history_is_pad, past_is_pad: entries from before the episode began (the first frame repeated, zeros); None for none.
     goal_images: per camera one image, or None.
+    committed: actions from the present on that will be executed before the plan can act, in the units of the spec, and commitment: how much
+        each holds, 0 to 1; None where a plan is free (see `flow/inpainting.py`).
     """
 
     images: Mapping[str, UInt8[Tensor, "batch time 3 height width"]]
@@ -39,6 +41,8 @@ class Context:
     history_is_pad: Bool[Tensor, "batch time"] | None = None
     past_is_pad: Bool[Tensor, "batch past"] | None = None
     goal_images: Mapping[str, UInt8[Tensor, "batch 3 height width"]] | None = None
+    committed: Float[Tensor, "batch horizon action"] | None = None
+    commitment: Float[Tensor, "batch horizon"] | None = None
 
     @property
     def scene(self) -> Scene:
@@ -63,7 +67,8 @@ class Context:
 
         return replace(
             self, images={name: change(image) for name, image in self.images.items()}, state=change(self.state),
-            past_actions=maybe(self.past_actions), history_is_pad=maybe(self.history_is_pad), past_is_pad=maybe(self.past_is_pad),
+            past_actions=maybe(self.past_actions), committed=maybe(self.committed), commitment=maybe(self.commitment),
+            history_is_pad=maybe(self.history_is_pad), past_is_pad=maybe(self.past_is_pad),
             goal_images=None if self.goal_images is None else {k: change(v) for k, v in self.goal_images.items()})
 
     def check(self, spec: ObservationSpec) -> None:

@@ -109,6 +109,7 @@ class Encoded:
     over the history. past_actions: executed before the present, newest last. raw_state: the present in the robot's units.
     bounds: the lowest and the highest action that the robot accepts, in the model's units. action_mask, state_mask: the entries that
     the robot has, where many robots share one vector; the others are zero and no loss counts them.
+    committed, commitment: actions that the plan is held to, and how much; None where it is free.
     In training only: future, s by stream name at the coupling's offsets; actions, what the demonstrator chose; executed, what
     was carried out (the same but where noise was added); value, the return from here; has_action, False for rows of video
     without actions; imitated, False for rows of an episode that failed, from which values are learnt and actions are not.
@@ -127,6 +128,8 @@ class Encoded:
     history_is_pad: Bool[Tensor, "batch past_time"] | None = None
     past_actions: Float[Tensor, "batch past action"] | None = None
     past_is_pad: Bool[Tensor, "batch past"] | None = None
+    committed: Float[Tensor, "batch horizon action"] | None = None
+    commitment: Float[Tensor, "batch horizon 1"] | None = None
     bounds: Float[Tensor, "batch 2 action"] | None = None
     action_mask: Bool[Tensor, "batch action"] | None = None
     state_mask: Bool[Tensor, "batch state"] | None = None

@@ -19,6 +19,7 @@ from torch import Tensor
 from foreact.contract.axes import Backbone, Coupling, Dimensions, Encoded, Noise, Proposal, Session, Tap
 from foreact.contract.errors import ConfigError
 from foreact.contract.layout import Layout, Sight, Stream, Target
+from foreact.flow.inpainting import towards
 from foreact.flow.masking import entry_mean, masked_mean
 from foreact.flow.samplers import Levels, Solver, State, integrate
 from foreact.flow.schedules import SigmaDensity, draw_sigma, sigmas
@@ -38,6 +39,7 @@ class FutureTokens(Coupling):
     class Config(Coupling.Config):
         """alignment_weight: lambda. Offsets are control steps."""
 
+        inpaints = True
         horizon: int = 16
         future_offsets: tuple[int, ...] = (16,)
         alignment_weight: float = 0.2
@@ -119,6 +121,7 @@ class FutureTokens(Coupling):
             return {"action": to_velocity(self.config.action_target, clean["action"], x["action"], level["action"])}
 
         start = {"action": noise("action", (self.config.horizon, self.dimensions.action))}
+        velocity = towards(velocity, "action", encoded.committed, encoded.commitment)
         end = integrate(velocity, start, sigmas(self.config.steps, shift=self.config.shift), solver=self.config.solver)
         future = {n: torch.nn.functional.normalize(predicted[n], dim=-1) * self.layout[n].channels ** 0.5 for n in self.futures}
         return Proposal(actions=end["action"], future={n: x.unflatten(1, (len(self.config.future_offsets), -1)) for n, x in future.items()})

@@ -28,6 +28,7 @@ from torch import Tensor
 from foreact.contract.axes import Backbone, Cache, Coupling, Dimensions, Encoded, Noise, Proposal, Session, SubstrateForm
 from foreact.contract.errors import ConfigError, MisfitError, SpecError, nearest
 from foreact.contract.layout import Layout, Position, Sight, Stream, Target
+from foreact.flow.inpainting import towards
 from foreact.flow.masking import entry_mean, masked_mean
 from foreact.flow.samplers import Levels, Solver, State, integrate
 from foreact.flow.schedules import SigmaDensity, draw_sigma, sigmas
@@ -61,6 +62,7 @@ class JointGeneration(Coupling):
             where the action does not see it.
         """
 
+        inpaints = True
         horizon: int = 16
         future_offsets: tuple[int, ...] = (8, 16)
         video_target: Target = "velocity"
@@ -263,6 +265,7 @@ class JointGeneration(Coupling):
             predicted = self._predict(backbone, self._beside(seen, encoded), fixed, level, layout, encoded.words, cache, rounds[len(once):])
             return {name: to_velocity(self.layout[name].target, predicted[name], value, level[name]) for name, value in x.items()}
 
+        velocity = towards(velocity, "action", encoded.committed, encoded.commitment)
         end = integrate(velocity, start, self._schedule(names, given, unknown), solver=self.config.solver)
         future = {name: (end[name] + self._origin(name, encoded)).unflatten(1, (len(self.config.future_offsets), -1))
                   for name in names if name in self.futures and name not in unknown}

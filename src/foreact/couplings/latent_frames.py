@@ -28,6 +28,7 @@ from foreact.contract.axes import Backbone, Cache, Coupling, Dimensions, Encoded
 from foreact.contract.errors import ConfigError, SpecError
 from foreact.contract.layout import Layout, Sight, Stream, Target
 from foreact.couplings.frame_sequence import FrameSequence
+from foreact.flow.inpainting import towards
 from foreact.flow.masking import masked_mean
 from foreact.flow.samplers import Levels, Solver, State, integrate
 from foreact.flow.schedules import SigmaDensity, draw_sigma, sigmas
@@ -55,6 +56,7 @@ class LatentFrames(Coupling):
             plan, or one denoised anew in `value_steps`, given plan and imagined future; one step gives its mean.
         """
 
+        inpaints = True
         horizon: int = 16
         future_offsets: tuple[int, ...] = (16,)
         written_tokens: int | None = None
@@ -247,8 +249,18 @@ class LatentFrames(Coupling):
             return {"sequence": to_velocity(self.config.target, predicted, value, level) * ~fixed[..., None]}
 
         x = torch.where(fixed[..., None], known, start)
+        if "action" not in given:
+            velocity = towards(velocity, "sequence", *self._committed(encoded, count))
         levels = sigmas(steps, shift=self.config.shift)
         return integrate(velocity, {"sequence": x}, levels, solver=self.config.solver)["sequence"]
+
+    def _committed(self, encoded: Encoded, count: int) -> tuple[Tensor | None, Tensor | None]:
+        """The actions that the plan is held to, and how much, written as the sequence is."""
+        if encoded.committed is None:
+            return None, None
+        numbers = (encoded.committed, encoded.commitment.expand_as(encoded.committed))
+        clean, weight = (self.sequence.compose({"action": x.flatten(1)}, {}, None).repeat_interleave(count, dim=0) for x in numbers)
+        return clean, weight
 
     def _read(self, value: Tensor, level: Tensor, encoded: Encoded, count: int) -> Tensor:
         """The sequence as the action side may read it: futures through the reader, one candidate at a time."""

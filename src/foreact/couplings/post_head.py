@@ -59,6 +59,10 @@ class PostPredictionHead(Coupling):
                 raise ConfigError("a horizon of at least 1, and taps at shares of the depth above 0", where="model.coupling",
                                   found=f"horizon = {self.horizon}, tapped = {self.tapped}")
 
+        @property
+        def inpaints(self) -> bool:
+            return type(self.head).owner.inpaints
+
         def requires(self) -> frozenset[str]:
             return self.imagination.requires() | (frozenset({"taps"}) if self.reads == "taps" else frozenset())
 

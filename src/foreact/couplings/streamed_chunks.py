@@ -29,6 +29,7 @@ from foreact.contract.errors import ConfigError, MisfitError, SpecError
 from foreact.contract.layout import Layout, Target
 from foreact.couplings.chunk_runs import Cached, Whole
 from foreact.couplings.chunk_streams import PAST, chunk_layout, shown
+from foreact.flow.inpainting import towards
 from foreact.flow.masking import entry_mean, masked_mean
 from foreact.flow.samplers import Levels, Solver, State, integrate
 from foreact.flow.schedules import SigmaDensity, draw_sigma, sigmas
@@ -63,6 +64,7 @@ class StreamedChunks(Coupling):
         blur: the highest noise level at which the action reads the true video in training.
         """
 
+        inpaints = True
         horizon: int = 16
         future_offsets: tuple[int, ...] = (8, 16)
         history: int = 2
@@ -311,6 +313,8 @@ class StreamedChunks(Coupling):
             predicted = run.predict(seen, level, k)
             return {n: to_velocity(self.layout[n].target, predicted[n], v, level) for n, v in x.items()}
 
+        if "action" in names and run.encoded.committed is not None:
+            velocity = towards(velocity, "action", *(self._part(x, k) for x in (run.encoded.committed, run.encoded.commitment)))
         return integrate(velocity, {n: start[n] for n in names}, sigmas(steps, shift=self.config.shift), solver=self.config.solver)
 
     def _read(self, name: str, encoded: Encoded, frames: list[Tensor]) -> Tensor:

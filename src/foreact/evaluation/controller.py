@@ -196,6 +196,7 @@ class Controller:
         """Give every seat a new plan from its observation. try_out: executes candidates, by place among the seats, where that can be."""
         for seat, observation in zip(seats, observations, strict=True):
             self._lanes.show(seat, observation)
+            seat.memory.committed = seat.waiting.expected if self.regime.config.inpaints else 0
         groups = [[i for i, seat in enumerate(seats) if self._selects(seat) is selects] for selects in (True, False)]
         for places, selector in zip(groups, (self._selector, None), strict=True):
             if places:

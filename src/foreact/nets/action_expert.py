@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from foreact.contract.axes import Noise, SubstrateForm
 from foreact.contract.errors import ConfigError, MisfitError
+from foreact.flow.inpainting import towards
 from foreact.flow.masking import entry_mean, masked_mean
 from foreact.flow.rotary import house, rotate
 from foreact.flow.samplers import Levels, Solver, State, integrate
@@ -62,6 +63,7 @@ class ActionExpert(Head):
     """Gives the clean chunk for a noised one."""
 
     learns_from_actions = True
+    inpaints = True
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Head.Config):
@@ -155,6 +157,7 @@ class ActionExpert(Head):
             predicted = self(reading.context.held(x["action"]), level, conditions)
             return {"action": to_velocity("sample", predicted, x["action"], level)}
 
+        velocity = towards(velocity, "action", reading.context.committed, reading.context.commitment)
         start = {"action": noise("action", (self.readable.horizon, self.readable.dimensions.action))}
         return integrate(velocity, start, sigmas(self.config.steps, shift=self.config.shift), solver=self.config.solver)["action"]
 

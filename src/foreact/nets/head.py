@@ -51,6 +51,9 @@ class Head(nn.Module, Buildable, ABC):
     learns_from_actions: ClassVar[bool]
     """Whether it needs action labels; one that does not has no action loss, and the model then scales no action by statistics."""
 
+    inpaints: ClassVar[bool] = False
+    """Whether it denoises its chunk, and so can hold it to `Encoded.committed`."""
+
     class Config(Config):
         """`build(readable)`; raises `MisfitError` where it cannot read that."""
 
