@@ -337,12 +337,10 @@ class WorldActionModel(nn.Module, Buildable):
 
     def _require_committable(self, context: Context) -> None:
         """Raise `SpecError` where a plan cannot be held to what is committed."""
-        if context.committed is None:
-            return
-        wanted = (context.batch, self.config.coupling.horizon, self.action.size)
-        if not self.config.coupling.inpaints or context.commitment is None or tuple(context.committed.shape) != wanted:
+        held, wanted = context.committed, (context.batch, self.config.coupling.horizon, self.action.size)
+        if held is not None and not (self.config.coupling.inpaints and context.commitment is not None and held.shape == wanted):
             raise SpecError("this plan cannot be held to the committed actions", where="context.committed",
-                            found=f"{tuple(context.committed.shape)}; coupling {type(self.coupling).__name__}",
+                            found=f"{tuple(held.shape)}; coupling {type(self.coupling).__name__}",
                             accepted=f"{wanted} with a commitment for each step, and a coupling that denoises its actions")
 
     def _proposed(self, encoded: Encoded, session: Session | None, noise: Noise) -> Proposal:
