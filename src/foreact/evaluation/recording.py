@@ -43,6 +43,7 @@ from foreact.contract.config import decode
 from foreact.contract.errors import ConfigError, DatasetError
 from foreact.contract.storage import atomic_write_bytes
 from foreact.evaluation.recovery import RollbackTrace
+from foreact.evaluation.selecting import Choice
 
 __all__ = ["Recording", "RecordingMeta"]
 
@@ -66,6 +67,7 @@ class RecordingMeta:
     action_high: tuple[float, ...]
     policy: str
     rollbacks: tuple[RollbackTrace, ...] = ()
+    choices: tuple[Choice, ...] = ()
     format: int = FORMAT
 
     @property

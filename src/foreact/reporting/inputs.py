@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from foreact.contract.errors import SpecError
 
-__all__ = ["Axis", "Call", "Cost", "Curve", "Episode", "Policy", "Protocol", "Recording", "ReportInputs", "Return"]
+__all__ = ["Axis", "Call", "Choice", "Cost", "Curve", "Episode", "Policy", "Protocol", "Recording", "ReportInputs", "Return"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +104,15 @@ class Return:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Before `step` one of several candidates was taken: number `chosen`, counted from 0, where 0 is the plan without selection."""
+
+    step: int
+    chosen: int
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recording:
     """One episode to watch. `frames[camera][t]` is what was seen at control step t; `executed[t]` what was then done.
 
@@ -122,6 +131,7 @@ class Recording:
     executed: Float[np.ndarray, "step action"]
     calls: tuple[Call, ...]
     returns: tuple[Return, ...] = ()
+    choices: tuple[Choice, ...] = ()
 
     def __post_init__(self) -> None:
         lengths = {name: len(images) for name, images in self.frames.items()}

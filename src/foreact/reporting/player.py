@@ -7,6 +7,7 @@ from html import escape
 
 import numpy as np
 
+from foreact.reporting.choices import choice_figure
 from foreact.reporting.figures import action_figure
 from foreact.reporting.film import GAP, PANEL_HEIGHT, Film, encode_jpeg, enlarge, fit
 from foreact.reporting.inputs import Recording
@@ -25,6 +26,7 @@ def card(recording: Recording, made: Film, index: int) -> str:
     actions = action_figure(recording, name=f"a{index}", across=2, narrow_too=False)
     return (f'<div class="card" data-group data-tags="{tags}">{_title(recording, outcome)}{player(recording, made)}'
             f"{value_figure(recording, name=f'v{index}', small=True)}{returns(recording)}"
+            f"{choice_figure(recording, name=f'c{index}', small=True)}"
             f"<details><summary>The actions: planned and executed</summary>{actions}{ACTION_KEY}</details></div>")
 
 

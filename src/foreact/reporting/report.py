@@ -9,6 +9,7 @@ from pathlib import Path
 from foreact.contract.progress import track
 from foreact.contract.storage import atomic_write_text
 from foreact.reporting.about import cost_section, model_section, protocol_section
+from foreact.reporting.choices import choice_figure
 from foreact.reporting.figures import action_figure, curve_figure
 from foreact.reporting.film import Film, film
 from foreact.reporting.inputs import Recording, ReportInputs
@@ -59,7 +60,9 @@ def _hero(inputs: ReportInputs, films: Sequence[Film], first: int | None) -> str
     shown = f'<div class="card">{player(recording, films[first])}</div>'
     curve = value_figure(recording, name="value")
     value = f'<div class="card below"><h3>How good it thought its plans were</h3>{curve}{returns(recording)}</div>' if curve else ""
-    return f'<section id="hero" data-group><div class="hero">{shown}{words}</div>{value}{actions}</section>'
+    scores = choice_figure(recording, name="choices")
+    chosen = f'<div class="card below"><h3>Which of its plans were taken</h3>{scores}</div>' if scores else ""
+    return f'<section id="hero" data-group><div class="hero">{shown}{words}</div>{value}{chosen}{actions}</section>'
 
 
 def _caption(recording: Recording | None) -> str:

@@ -24,7 +24,7 @@ from foreact.contract.config import registered
 from foreact.contract.errors import ConfigError, DatasetError, ProtocolMismatchError, nearest
 from foreact.contract.progress import say
 from foreact.reporting.about import flat
-from foreact.reporting.inputs import Axis, Call, Cost, Curve, Episode, Policy, Protocol, Recording, ReportInputs, Return
+from foreact.reporting.inputs import Axis, Call, Choice, Cost, Curve, Episode, Policy, Protocol, Recording, ReportInputs, Return
 
 __all__ = ["read_inputs", "read_recording"]
 
@@ -166,6 +166,8 @@ def read_recording(path: Path | str, *, policy: str = "") -> Recording:
         return Recording(policy=policy or meta["policy"], task=meta["task"], condition=meta["condition"], seed=meta["seed"],
                          success=meta["success"], instruction=meta["instruction"], rate_hz=meta["rate_hz"],
                          action_names=tuple(meta["action_names"]), executed=arrays["actions"], calls=calls, returns=_returns(meta, arrays),
+                         choices=tuple(Choice(step=c["step"], chosen=c["chosen"], scores=tuple(c["scores"]))
+                                       for c in meta.get("choices", ())),
                          frames={c: np.moveaxis(arrays[f"frames.{c}"], 1, -1) for c in meta["cameras"]})
 
 
