@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from foreact.reporting.inputs import Axis, Call, Cost, Curve, Episode, Policy, Protocol, Recording, ReportInputs, Return
+from foreact.selection.monitor import Alarm, Score
 
 
 def recording(*, success: bool = True, imagines: bool = True, steps: int = 12, cameras: tuple[str, ...] = ("front", "wrist"),
@@ -37,6 +38,15 @@ def returning(*, restored: bool = True) -> Recording:
     calls = tuple(Call(step=step, actions=np.full((8, 2), 0.01 * step), offsets=(2, 4), value=value, imagined=images)
                   for step, value in zip(steps, values, strict=True))
     return replace(made, calls=calls, returns=(back,), frames={c: images[times] for c, images in made.frames.items()})
+
+
+def alarming(*, asked: bool = False) -> Recording:
+    """A monitor saw something at steps 2, 4, ..., 22: mismatch rises over its threshold at step 12, collapse at step 20."""
+    steps = range(2, 24, 2)
+    mismatch = (0, 0.2, 0.1, 0.4, 0.7, 1.4, 2.0, 1.1, 0.5, 0.2, 0.1)
+    scores = tuple(Score(step=step, mismatch=m, collapse=0.6 * max(0, step - 16) / 2) for step, m in zip(steps, mismatch, strict=True))
+    alarms = (Alarm(step=12, kind="mismatch", score=1.4), Alarm(step=20, kind="collapse", score=1.2))
+    return replace(recording(steps=24, success=False), scores=scores, alarms=alarms, asked=asked)
 
 
 def policy(name: str, successes: int, n: int = 10) -> Policy:

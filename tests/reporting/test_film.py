@@ -6,7 +6,7 @@ import re
 import av
 import numpy as np
 import pytest
-from pages import recording, returning
+from pages import alarming, recording, returning
 
 from foreact.contract.errors import SpecError
 from foreact.reporting.film import GAP, PANEL_HEIGHT, difference_image, encode_mp4, film, frames_per_second, schedule
@@ -137,6 +137,11 @@ def test_what_was_taken_back_is_in_the_film_and_marked():
 def test_where_the_world_stayed_nothing_is_taken_back():
     frames = decoded(film(returning(restored=False)).mp4)
     assert [border(f)[1] > border(f)[0] + 60 for f in frames] == [12 <= step < 22 for step in range(25)]
+
+
+def test_an_alarm_frames_the_picture_for_a_while():
+    frames = decoded(film(alarming()).mp4)
+    assert [border(f)[0] > border(f)[1] + 60 for f in frames] == [step >= 12 for step in range(25)]
 
 
 def test_the_strip_shows_the_past_and_dims_what_is_to_come():

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from browser import Browser
-from pages import inputs, policy, recording, returning
+from pages import alarming, inputs, policy, recording, returning
 
 from foreact.reporting import ReportInputs, write_report
 from foreact.reporting.figures import action_figure, smooth
@@ -113,6 +113,39 @@ def test_a_rollback_is_told_drawn_and_followed(tmp_path, browser):
     now = "document.querySelector('#hero .actions .now').getAttribute('transform')"
     assert float(browser.evaluate(now).split("(")[1].split()[0]) > 100  # the marker of the curve moved along
     assert "planned anew" not in said and "drawn anew from where the robot stood" in browser.evaluate("document.body.innerText")
+    browser.open(path, width=390, height=800)
+    assert browser.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_alarms_stand_on_the_time_axis_above_the_film(tmp_path, browser):
+    path = write_report(inputs(alarming(asked=True), recording(success=False)), tmp_path / "report.html")
+    browser.open(path)
+    browser.until("Number(document.documentElement.dataset.decoded) === 2")
+    where = """(() => {
+        const box = (name) => document.querySelector(`#hero ${name}`).getBoundingClientRect();
+        const x = (one) => one.left + one.width / 2, all = (name) => [...document.querySelectorAll(`#hero .watch ${name}`)];
+        const axis = box(".watch .threshold"), slider = box(".film input"), reach = box(".reach");
+        const marks = all(".alarm").map((line) => x(line.getBoundingClientRect()));
+        return {above: box(".watch").bottom <= box(".screen").top, left: axis.left, width: axis.width, marks,
+                steps: all(".alarm").map((line) => Number(line.dataset.step)), names: all(".mark").map((one) => one.textContent),
+                slider: [slider.left, slider.width], lines: document.querySelectorAll(".watch").length}; })()"""
+    found = browser.evaluate(where)
+    assert found["above"] and found["lines"] == 1, "only an episode that was watched has a track"
+    assert found["steps"] == [12, 20] and found["names"] == ["mismatch", "collapse"]
+    for step, mark in zip(found["steps"], found["marks"], strict=True):
+        assert mark == pytest.approx(found["left"] + found["width"] * step / 24, abs=1)
+    assert [found["left"] - 8, found["width"] + 16] == pytest.approx(found["slider"], abs=2), "it lies over the slider"
+    over = browser.evaluate("""[...document.querySelectorAll('#hero .watch polyline')].map((line) => line.getAttribute('points'))""")
+    threshold = float(browser.evaluate("document.querySelector('#hero .threshold').getAttribute('d')").split("H")[0].split()[1])
+    above = [[float(pair.split(",")[1]) < threshold for pair in line.split()] for line in over]
+    assert above == [[step in (12, 14, 16) for step in range(2, 24, 2)], [step >= 20 for step in range(2, 24, 2)]]
+    said = browser.evaluate("document.querySelector('#hero').innerText")
+    assert "Alarm at step 12, mismatch: what came was not what had been imagined, 1.4 times the threshold." in said
+    assert "The robot asked for help, and the episode ended." in said
+    browser.evaluate("(() => { const s = document.querySelector('.film input'); s.value = 12; s.dispatchEvent(new Event('input')); })()")
+    browser.until("document.querySelector('#hero .seen').textContent === 'step 12 of 24'")
+    moved = "document.querySelector('#hero .watch .now').getBoundingClientRect().left"
+    assert browser.evaluate(moved) == pytest.approx(found["marks"][0], abs=2), "the marker of the track is on the step that is shown"
     browser.open(path, width=390, height=800)
     assert browser.evaluate("document.documentElement.scrollWidth") == 390
 

@@ -51,7 +51,8 @@ def recording_of(finished: Finished, measured: EpisodeRecord, *, specs: tuple[Ob
         task=again.task, condition=again.condition, seed=again.seed, success=again.success, instruction=again.instruction,
         rate_hz=observation.rate_hz, cameras=observation.camera_names, state_names=observation.state.names,
         action_names=action.names, action_low=action.low, action_high=action.high, policy=policy, rollbacks=again.rollbacks,
-        choices=again.choices)
+        choices=again.choices,
+        scores=again.scores, alarms=again.alarms, asked=again.asked)
     imagined = [call.imagined for call in calls if call.imagined is not None]
     return Recording(
         meta=meta, frames={c: np.stack([o["images"][c] for o in tape.observations]) for c in meta.cameras},

@@ -44,6 +44,7 @@ from foreact.contract.errors import ConfigError, DatasetError
 from foreact.contract.storage import atomic_write_bytes
 from foreact.evaluation.recovery import RollbackTrace
 from foreact.evaluation.selecting import Choice
+from foreact.selection.monitor import Alarm, Score
 
 __all__ = ["Recording", "RecordingMeta"]
 
@@ -52,7 +53,10 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingMeta:
-    """Which episode this is; `action_low`/`action_high` are the bounds of the action spec, for plots."""
+    """Which episode this is; `action_low`/`action_high` are the bounds of the action spec, for plots.
+
+    scores, alarms: of a monitor, where one watched; asked: it ended the episode to ask for help.
+    """
 
     task: str
     condition: str
@@ -68,6 +72,9 @@ class RecordingMeta:
     policy: str
     rollbacks: tuple[RollbackTrace, ...] = ()
     choices: tuple[Choice, ...] = ()
+    scores: tuple[Score, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
+    asked: bool = False
     format: int = FORMAT
 
     @property

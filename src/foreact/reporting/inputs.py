@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from foreact.contract.errors import SpecError
+from foreact.selection.monitor import Alarm, Score
 
 __all__ = ["Axis", "Call", "Choice", "Cost", "Curve", "Episode", "Policy", "Protocol", "Recording", "ReportInputs", "Return"]
 
@@ -116,6 +117,7 @@ class Choice:
 class Recording:
     """One episode to watch. `frames[camera][t]` is what was seen at control step t; `executed[t]` what was then done.
 
+    scores, alarms: of a monitor, where one watched (see `selection/monitor.py`); asked: it ended the episode to ask for help.
     Steps are those spent: what a rollback took back is among them, and frames[step] of a restoration is the restored instant.
     """
 
@@ -132,6 +134,9 @@ class Recording:
     calls: tuple[Call, ...]
     returns: tuple[Return, ...] = ()
     choices: tuple[Choice, ...] = ()
+    scores: tuple[Score, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
+    asked: bool = False
 
     def __post_init__(self) -> None:
         lengths = {name: len(images) for name, images in self.frames.items()}

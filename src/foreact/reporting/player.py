@@ -7,6 +7,7 @@ from html import escape
 
 import numpy as np
 
+from foreact.reporting.alarm_track import track
 from foreact.reporting.choices import choice_figure
 from foreact.reporting.figures import action_figure
 from foreact.reporting.film import GAP, PANEL_HEIGHT, Film, encode_jpeg, enlarge, fit
@@ -62,7 +63,7 @@ def player(recording: Recording, made: Film) -> str:
         heads += ('<div class="imagined"><b>Imagined</b><span class="when"></span></div>'
                   '<div class="third" hidden><b>Difference</b><span class="gap"></span></div>')
     label = f"{recording.task}: what happened" + (" beside what the model imagined" if imagined else "")
-    return f"""<figure class="film{' both' if imagined else ''}" style="{style}">{data}
+    return f"""{track(recording)}<figure class="film{' both' if imagined else ''}" style="{style}">{data}
 <div class="heads">{heads}</div>
 <div class="screen"><video muted loop playsinline preload="auto" width="{made.width}" height="{made.height}"
  aria-label="{escape(label, quote=True)}" poster="{data_uri('image/jpeg', made.poster)}"

@@ -25,6 +25,7 @@ from foreact.contract.errors import ConfigError, DatasetError, ProtocolMismatchE
 from foreact.contract.progress import say
 from foreact.reporting.about import flat
 from foreact.reporting.inputs import Axis, Call, Choice, Cost, Curve, Episode, Policy, Protocol, Recording, ReportInputs, Return
+from foreact.selection.monitor import Alarm, Score
 
 __all__ = ["read_inputs", "read_recording"]
 
@@ -168,6 +169,7 @@ def read_recording(path: Path | str, *, policy: str = "") -> Recording:
                          action_names=tuple(meta["action_names"]), executed=arrays["actions"], calls=calls, returns=_returns(meta, arrays),
                          choices=tuple(Choice(step=c["step"], chosen=c["chosen"], scores=tuple(c["scores"]))
                                        for c in meta.get("choices", ())),
+                         **_watched(meta),
                          frames={c: np.moveaxis(arrays[f"frames.{c}"], 1, -1) for c in meta["cameras"]})
 
 
@@ -177,6 +179,12 @@ def _returns(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> tuple
     return tuple(Return(step=t["step"], call=t["call"], value=t["value"], peak=t["peak"], peak_step=t["peak_step"],
                         restored=(restored := t["mode"] == "restored"), seen={c: next(images) for c, images in seen.items() if restored})
                  for t in meta.get("rollbacks", ()))
+
+
+def _watched(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What a monitor said; files from before there were any hold nothing."""
+    return {"scores": tuple(Score(**one) for one in meta.get("scores", ())),
+            "alarms": tuple(Alarm(**one) for one in meta.get("alarms", ())), "asked": bool(meta.get("asked", False))}
 
 
 @contextmanager

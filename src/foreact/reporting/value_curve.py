@@ -102,15 +102,19 @@ class Strip:
 
 
 def marked(panel: UInt8[np.ndarray, "height width 3"], recording: Recording, step: int) -> UInt8[np.ndarray, "height width 3"]:
-    """The picture of one step with what a rollback has to do with it: taken back later, just restored, or just planned anew."""
+    """The picture of one step with what a rollback has to do with it: taken back later, just restored, or just planned anew; or with the
+    alarm that a monitor has just raised."""
     from PIL import Image, ImageDraw
 
     lately = [back for back in recording.returns if back.step <= step < back.step + _SHOWN_FOR]
+    alarms = [alarm for alarm in recording.alarms if alarm.step <= step < alarm.step + _SHOWN_FOR]
     if recording.undone[step]:
         grey = panel.mean(axis=-1, keepdims=True)
         panel, colour, word = (0.35 * panel + 0.65 * grey * [1.0, 0.86, 0.86]).astype(np.uint8), _FALL, "taken back"
     elif lately:
         colour, word = _BACK, f"restored: step {lately[-1].peak_step}" if lately[-1].restored else "planned anew"
+    elif alarms:
+        colour, word = _FALL, f"alarm: {alarms[-1].kind}"
     else:
         return panel
     image = Image.fromarray(panel)
