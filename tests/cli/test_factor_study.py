@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from foreact.cli import agra_studies, factor_report, factor_run, mv_wam_studies, representation_studies
+from foreact.cli import agra_studies, consistency_studies, factor_report, factor_run, mv_wam_studies, representation_studies
 from foreact.cli.factor_run import Place, tracks
 from foreact.cli.factor_study import Arm, FactorStudy, Grid, Measure, select
 from foreact.cli.main import run
@@ -59,7 +59,8 @@ def test_what_is_done_is_not_done_again(study, capsys):
 FAMILIES = (mv_wam_studies.FAMILY, agra_studies.FAMILY, representation_studies.REPRESENTATION, representation_studies.IMAGINATION)
 STUDIES = mv_wam_studies.FAMILY.studies
 ARMS = [(family.recipe, arm) for family in FAMILIES for study in family.studies for arm in study.arms if arm.train]
-RUN_WITH = [(family.recipe, arm) for family in FAMILIES for study in family.studies for arm in study.arms
+RUN_WITH = [(family.recipe, arm) for family in (*FAMILIES, *consistency_studies.FAMILIES.values()) for study in family.studies
+            for arm in study.arms
             if any(word.startswith("model.") for word in arm.evaluate)]
 
 
@@ -141,9 +142,9 @@ def test_few_shots_go_on_from_the_reference_on_tasks_that_it_has_not_seen(tmp_pa
 def test_arms_that_watch_another_arm_take_the_video_that_is_collected_once(tmp_path):
     study, grid = agra_studies.VIDEO, Grid(training_seeds=2)
     place = Place(agra_studies.FAMILY, grid, tmp_path, tmp_path)  # its demonstrations are there
-    (collected,) = factor_run._collections(place, (study,), ())
+    (collected,) = factor_run.collecting(place, (study,), ())
     assert "embodiment=tubes" in collected.words and str(place.video) in collected.words
-    assert not list(factor_run._collections(place, (agra_studies.TEACHER,), ()))
+    assert not list(factor_run.collecting(place, (agra_studies.TEACHER,), ()))
     jobs = {job.name: job.words for track in tracks(place, (study,)) for job in track}
     for arm in study.arms:
         words = jobs[f"training {arm.name}, seed 0"]

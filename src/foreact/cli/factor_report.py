@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from foreact.cli.factor_study import Family
+from foreact.cli.factor_study import Family, Grid
 from foreact.contract.config import encode
 from foreact.contract.storage import atomic_write_text
 
-__all__ = ["page", "picture", "publish", "summary"]
+__all__ = ["page", "page_together", "picture", "publish", "publish_together", "summary"]
 
 RULE = (
     "The rule, fixed before the runs: an interval is the wider, on each side, of Student's t between training seeds and Newcombe's for "
@@ -40,32 +40,55 @@ def summary(found: Mapping[str, Any]) -> str:
 def page(family: Family, found: Mapping[str, Any], name: str, image: str) -> str:
     """The study `name` as Markdown; `image`: where its picture lies, from the page."""
     study, grid = found["studies"][name], found["grid"]
+    return "\n".join([
+        f"# {study['title']}", "", f"What differs: {study['factor']}.", "", *_found(study, list(grid["conditions"]), image), "", RULE, "",
+        f"Recipe `{found['recipe']}` at size {grid['size']}; {_ran(study, grid, family.demonstrations)} Protocol fingerprint "
+        f"{study['rows'][0]['fingerprint']}. Success in points; {family.source}.", "",
+        f"`foreact study {family.name} {shlex.join(_words(family.grid, grid, name))}` runs it again.", ""])
+
+
+def page_together(families: Mapping[str, Family], found: Mapping[str, Any], name: str, images: Mapping[str, str], command: str) -> str:
+    """The study `name` of several recipes, one after the other. images: of each, where its picture lies, from the page."""
+    grid, each = found["grid"], {family: families_found["studies"][name] for family, families_found in found["families"].items()}
+    first = next(iter(each.values()))
+    lines = [f"# {first['title']}", "", f"What differs: {first['factor']}."]
+    for family, study in each.items():
+        lines += ["", f"## {family.replace('-', ' ').capitalize()}: {families[family].recipe}", "",
+                  *_found(study, list(grid["conditions"]), images[family]), "",
+                  f"Protocol fingerprint {study['rows'][0]['fingerprint']}; {families[family].source}."]
+    of_family = next(iter(families.values()))
+    return "\n".join([
+        *lines, "", RULE, "", f"Recipes at size {grid['size']}; {_ran(first, grid, of_family.demonstrations)} Success in points.", "",
+        f"`foreact study {command} {shlex.join(_words(of_family.grid, grid, name))}` runs it again.", ""])
+
+
+def _found(study: Mapping[str, Any], conditions: Sequence[str], image: str) -> list[str]:
+    """Picture and tables of one study of one recipe."""
     chance = study["chance"]
-    conditions = list(grid["conditions"])
     columns = [("arm", "---"), *(column for c in conditions for column in (
         (c.capitalize(), "---:"), ("95 %", "---"), ("by training seed", "---"), ("source", "---:"))), ("one plan, ms", "---:")]
     cells = [[row["arm"], *(cell for c in conditions for cell in _cells(row["conditions"][c], row["paper"].get(c))),
               "" if row["plan_ms"] is None else f"{row['plan_ms']:.0f}"] for row in study["rows"]]
     cells.append(["*random actions*", *(cell for c in conditions for cell in _cells(chance[c], None)), ""])
-    lines = [f"# {study['title']}", "", f"What differs: {study['factor']}.", "", f"![Success of each arm]({image})", "",
-             *_table(columns, cells)]
-    lines += [*_measures(study), *_training(study)]
+    lines = [f"![Success of each arm]({image})", "", *_table(columns, cells), *_measures(study), *_training(study)]
     backs = [f"{row['arm']}: {row['rolled_back'][0]} of {row['rolled_back'][1]}" for row in study["rows"] if row["rolled_back"]]
     if backs:
         lines += ["", f"Episodes that went back at least once: {'; '.join(backs)}."]
-    lines += ["", *_table(_CLAIM, [_judged(claim) for claim in study["claims"]])]
-    seen, ran = list(grid["tasks"]), list(chance[conditions[0]]["tasks"])
+    if study["missing"]:
+        lines += ["", f"Not run yet: {', '.join(study['missing'])}."]
+    return lines + (["", *_table(_CLAIM, [_judged(claim) for claim in study["claims"]])] if study["claims"] else [])
+
+
+def _ran(study: Mapping[str, Any], grid: Mapping[str, Any], demonstrations: str) -> str:
+    """What was learnt from and what was run, in sentences."""
+    seen, ran = list(grid["tasks"]), list(study["chance"][grid["conditions"][0]]["tasks"])
     tasks = ", ".join(seen) if set(seen) == set(ran) else f"trained on {', '.join(seen)}; run on {', '.join(ran)}"
-    lines += [
-        "", RULE, "",
-        f"Recipe `{found['recipe']}` at size {grid['size']}; {len(grid['tasks'])} Meta-World tasks ({tasks}), {grid['demonstrations']} "
-        f"demonstrations of each{family.demonstrations}; {grid['steps']} optimisation steps"
-        f"{'' if study['equal'] == 'steps' else ' of the first arm, and for every other arm as many operations as these took'}, "
-        f"{grid['training_seeds']} training seeds, each run on {grid['episodes']} unseen seeds per task and condition from 1,000,000 on, "
-        f"at most {grid['horizon']} control steps. Protocol fingerprint {study['rows'][0]['fingerprint']}. Intervals of the upper table "
-        f"are Wilson's over the episodes of all trainings. Success in points; {family.source}.", "",
-        f"`foreact study {family.name} {shlex.join(_words(family, grid, name))}` runs it again.", ""]
-    return "\n".join(lines)
+    equal = "" if study["equal"] == "steps" else " of the first arm, and for every other arm as many operations as these took"
+    return (
+        f"{len(grid['tasks'])} Meta-World tasks ({tasks}), {grid['demonstrations']} demonstrations of each{demonstrations}; "
+        f"{grid['steps']} optimisation steps{equal}, {grid['training_seeds']} training seeds, each run on {grid['episodes']} unseen seeds "
+        f"per task and condition from 1,000,000 on, where nothing else is said, at most {grid['horizon']} control steps. Intervals of the "
+        "upper table are Wilson's over the episodes of all trainings.")
 
 
 def _measures(study: Mapping[str, Any]) -> list[str]:
@@ -76,7 +99,7 @@ def _measures(study: Mapping[str, Any]) -> list[str]:
     for row in study["rows"]:
         cells = []
         for name in study["measures"]:
-            values = row["measures"].get(name, {}).get("by_training_seed", [])
+            values = [value for value in row["measures"].get(name, {}).get("by_training_seed", []) if value is not None]
             paper = row["measures"].get(name, {}).get("paper")
             cells += [f"{sum(values) / len(values):.2f}" if values else "", ", ".join(f"{value:.2f}" for value in values),
                       "" if paper is None else f"{paper:.2f}"]
@@ -88,11 +111,13 @@ def _measures(study: Mapping[str, Any]) -> list[str]:
 
 def _judged(claim: Mapping[str, Any]) -> list[str]:
     """The cells of a claim: success in points, a measure in its own unit."""
-    low, high = claim["interval"]
     scale, digits = (1, 2) if claim["measure"] else (100, 0)
     source = "" if claim["paper"] is None else f"{scale * claim['paper']:+.{digits or 1}f}"
     kind = "" if claim["margin"] is None else f" (within {scale * claim['margin']:.{digits}f}{' points' if scale == 100 else ''})"
     seeds = ", ".join(f"{scale * value:+.{digits}f}" for value in claim["by_training_seed"])
+    if claim["difference"] is None:
+        return [f"{claim['says']}{kind}", "not to be told", "", seeds, source, f"**{claim['verdict']}**"]
+    low, high = claim["interval"]
     return [f"{claim['says']}{kind}", f"{scale * claim['difference']:+.{digits or 1}f}",
             f"{scale * low:+.{digits}f} to {scale * high:+.{digits}f}", seeds, source, f"**{claim['verdict']}**"]
 
@@ -154,9 +179,21 @@ def publish(family: Family, found: Mapping[str, Any], folder: Path) -> list[Path
     return pages
 
 
-def _words(family: Family, grid: Mapping[str, Any], name: str) -> list[str]:
+def publish_together(families: Mapping[str, Family], found: Mapping[str, Any], folder: Path, command: str) -> list[Path]:
+    """The same of several recipes, each study on one page."""
+    pages = []
+    for name in next(iter(found["families"].values()))["studies"]:
+        images = {family: f"images/{command}-{name}-{family}.png" for family in found["families"]}
+        for family, each in found["families"].items():
+            picture(each["studies"][name], folder / images[family])
+        pages.append(folder / f"{command}-{name}.md")
+        atomic_write_text(pages[-1], page_together(families, found, name, images, command))
+    return pages
+
+
+def _words(default: Grid, grid: Mapping[str, Any], name: str) -> list[str]:
     """The settings of this study that are not the defaults."""
-    defaults = encode(family.grid)
+    defaults = encode(default)
     changed = {key: value for key, value in grid.items() if key != "only" and value != defaults[key]}
     return [f"{key}={value if isinstance(value, (int, str)) else json.dumps(value)}" for key, value in {"only": [name], **changed}.items()]
 
@@ -177,6 +214,8 @@ def _seeds(values: list[float]) -> str:
 
 
 def _difference(claim: Mapping[str, Any]) -> str:
+    if claim["difference"] is None:
+        return "not to be told"
     low, high = claim["interval"]
     if claim["measure"]:
         return f"{claim['difference']:+.2f}, {low:+.2f} to {high:+.2f}"

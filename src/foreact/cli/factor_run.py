@@ -17,7 +17,7 @@ from foreact.contract.storage import atomic_write_json
 if TYPE_CHECKING:
     from foreact.training.settings import Stage
 
-__all__ = ["Place", "run", "tracks"]
+__all__ = ["Place", "chance", "collecting", "diagnosing", "evaluating", "run", "tracks", "training"]
 
 _UNSEEN, _UNSEEN_FROM = 10, 100_000
 """Episodes per task that measures look into, and their first seed: far behind those that are learnt from."""
@@ -50,16 +50,17 @@ class Place:
         return self.out / "video"
 
 
-def _collections(place: Place, studies: Sequence[FactorStudy], shots: Sequence[int]) -> Iterator[Job]:
+def collecting(place: Place, studies: Sequence[FactorStudy], shots: Sequence[int]) -> Iterator[Job]:
     """Few-shot demonstrations are plain. What is looked into by measures is of seeds that no training saw."""
     grid, out = place.grid, place.out
-    needed = {name for study in studies for name in study.needs} | ({"segmentation"} if any(study.measures for study in studies) else set())
+    looked_into = any(measure.of == "dataset" for study in studies for measure in study.measures)
+    needed = {name for study in studies for name in study.needs} | ({"segmentation"} if looked_into else set())
     needs = [f"annotations.{name}=true" for name in sorted(needed)]
     if not place.demos.exists():
         words = ["collect", "--tasks", *grid.tasks, "--out", str(place.demos), f"episodes={grid.demonstrations}", *place.family.collect,
                  *needs]
         yield Job("collecting", words, place.demos, out / "logs" / "collect.log")
-    if any(study.measures for study in studies):
+    if looked_into:
         words = ["collect", "--tasks", *grid.tasks, "--out", str(place.unseen), f"episodes={_UNSEEN}", f"first_seed={_UNSEEN_FROM}",
                  *needs]
         yield Job("collecting what is looked into", words, place.unseen, out / "logs" / "collect-unseen.log")
@@ -74,7 +75,7 @@ def _collections(place: Place, studies: Sequence[FactorStudy], shots: Sequence[i
                   out / "logs" / f"collect-{count}.log")
 
 
-def _training(place: Place, arm: Arm, seed: int, equal: str = "steps") -> Job:
+def training(place: Place, arm: Arm, seed: int, equal: str = "steps") -> Job:
     grid, out, demos = place.grid, place.out, place.demos
     folder = folder_of(arm, seed, out)
     if arm.shots:  # its own steps come on top of the reference's
@@ -109,18 +110,19 @@ def _taken(place: Place, stages: Sequence[Stage]) -> list[float]:
     return [taken[stage.name] for stage in stages]
 
 
-def _evaluating(place: Place, arm: Arm, seed: int) -> Job:
+def evaluating(place: Place, arm: Arm, seed: int) -> Job:
     folder = folder_of(arm, seed, place.out)
-    words = ["eval", str(folder), "--name", arm.evaluation, "--resume", *_measure(place, arm.shots is not None), *arm.evaluate]
+    words = ["eval", str(folder), "--name", arm.evaluation, "--resume", *_measure(place, arm.shots is not None), *place.family.acting,
+             *arm.evaluate]
     return Job(f"evaluating {arm.name}, seed {seed}", words, folder / "evaluations" / arm.evaluation / "result.json",
                place.out / "logs" / f"{arm.folder}-{seed}-{arm.evaluation}.log")
 
 
-def _diagnosing(place: Place, arm: Arm, seed: int, measure: Measure) -> Job:
+def diagnosing(place: Place, arm: Arm, seed: int, measure: Measure) -> Job:
     folder = folder_of(arm, seed, place.out)
-    words = ["diagnose", measure.diagnosis, str(folder), "--data", str(place.unseen), *measure.words, "--json"]
-    return Job(f"{measure.diagnosis} of {arm.name}, seed {seed}", words, folder / "diagnoses" / measure.file,
-               place.out / "logs" / f"{arm.folder}-{seed}-{measure.diagnosis}.log", tells=True)
+    seen = [str(folder), "--data", str(place.unseen)] if measure.of == "dataset" else [str(folder / "evaluations" / arm.evaluation)]
+    return Job(f"{measure.diagnosis} of {arm.name}, seed {seed}", ["diagnose", measure.diagnosis, *seen, *measure.words, "--json"],
+               folder / "diagnoses" / measure.file(arm), place.out / "logs" / f"{arm.folder}-{seed}-{measure.diagnosis}.log", tells=True)
 
 
 def _measure(place: Place, held_out: bool) -> list[str]:
@@ -129,10 +131,14 @@ def _measure(place: Place, held_out: bool) -> list[str]:
             f"environment.horizon={grid.horizon}", *place.family.evaluate]
 
 
-def _chance(place: Place, held_out: bool) -> Job:
+def chance(place: Place, held_out: bool) -> Job:
     name = "chance-held-out" if held_out else "chance"
     words = ["eval", "random", "--out", str(place.out / name), "--resume", *_measure(place, held_out)]
     return Job(name, words, place.out / name / "result.json", place.out / "logs" / f"{name}.log")
+
+
+def _of_chance(study: FactorStudy, out: Path) -> Path:
+    return out / ("chance-held-out" if any(arm.shots is not None for arm in study.arms) else "chance")
 
 
 def tracks(place: Place, studies: Sequence[FactorStudy]) -> Iterator[list[Job]]:
@@ -147,11 +153,11 @@ def tracks(place: Place, studies: Sequence[FactorStudy]) -> Iterator[list[Job]]:
         for folder, arms in by_folder.items():
             # what is fine-tuned from the reference comes after it
             track = found.setdefault("reference" if arms[0][0].shots else folder, [])
-            evaluations = {arm.evaluation: _evaluating(place, arm, seed) for arm, _ in arms}
-            diagnoses = {measure.file: _diagnosing(place, arm, seed, measure)
-                         for arm, study in arms for measure in study.measures if not arm.evaluate}
+            evaluations = {arm.evaluation: evaluating(place, arm, seed) for arm, _ in arms}
+            diagnoses = {measure.file(arm): diagnosing(place, arm, seed, measure)
+                         for arm, study in arms for measure in study.measures if measure.concerns(arm)}
             first, study = arms[0]
-            track += [_training(place, replace(first, shots=first.shots or None), seed, study.equal), *evaluations.values(),
+            track += [training(place, replace(first, shots=first.shots or None), seed, study.equal), *evaluations.values(),
                       *diagnoses.values()]
         yield from found.values()
 
@@ -161,11 +167,11 @@ def run(family: Family, grid: Grid, out: Path, data: Path | None) -> dict[str, A
     chosen, place = select(grid, family.studies), Place(family, grid, data or out / "demonstrations", out)
     shots = sorted({arm.shots for study in chosen for arm in study.arms if arm.shots is not None})
     with terminate_as_interrupt(), Children() as children:
-        run_tracks(children, [[job] for job in _collections(place, chosen, shots)], 1, what="demonstrations")
-        by_chance = [[_chance(place, held_out)] for held_out in ((False, True) if shots else (False,))]
-        run_tracks(children, [*by_chance, [_training(place, REFERENCE, 0)]], grid.workers, what="reference")
+        run_tracks(children, [[job] for job in collecting(place, chosen, shots)], 1, what="demonstrations")
+        by_chance = [[chance(place, held_out)] for held_out in ((False, True) if shots else (False,))]
+        run_tracks(children, [*by_chance, [training(place, REFERENCE, 0)]], grid.workers, what="reference")
         run_tracks(children, list(tracks(place, chosen)), grid.workers)
     found = {"family": family.name, "recipe": family.recipe, "grid": encode(grid),
-             "studies": {study.name: report(study, grid, out) for study in chosen}}
+             "studies": {study.name: report(study, grid, out, _of_chance(study, out)) for study in chosen}}
     atomic_write_json(out / "results.json", found)
     return found

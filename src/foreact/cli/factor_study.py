@@ -56,9 +56,10 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One number for each training, besides success: what `foreact diagnose DIAGNOSIS RUN --data DATASET ...` finds at `path`.
+    """One number for each training, besides success: what `foreact diagnose DIAGNOSIS` finds at `path`.
 
-    path: dotted, into the JSON of the command. words: its further words. paper: the source's own, by arm.
+    path: dotted, into the JSON of the command; numbers are places in lists. words: its further words. paper: the source's own, by arm.
+    of: it looks into demonstrations of unseen seeds, with the arm's trained model, or into the arm's evaluation.
     """
 
     name: str
@@ -66,18 +67,25 @@ class Measure:
     path: str
     words: tuple[str, ...] = ()
     paper: Mapping[str, float] = field(default_factory=dict)
+    of: Literal["dataset", "evaluation"] = "dataset"
 
-    @property
-    def file(self) -> str:
+    def file(self, arm: Arm) -> str:
         """Measures of one command share it."""
-        return f"{self.diagnosis}-{hashlib.sha256(json.dumps(self.words).encode()).hexdigest()[:8]}.json"
+        name = f"{self.diagnosis}-{hashlib.sha256(json.dumps(self.words).encode()).hexdigest()[:8]}.json"
+        return name if self.of == "dataset" else f"{arm.evaluation}-{name}"
 
-    def read(self, found: Mapping[str, Any]) -> float:
-        """Its number in what the command found."""
+    def concerns(self, arm: Arm) -> bool:
+        """Settings for running are not what demonstrations are looked into with."""
+        return self.of == "evaluation" or not arm.evaluate
+
+    def read(self, found: Mapping[str, Any]) -> float | None:
+        """Its number in what the command found; None where it is not to be told, as of episodes that all ended alike."""
         value: Any = found
         for step in self.path.split("."):
-            value = value[step]
-        return float(value)
+            if value is None or (isinstance(value, dict) and step not in value):
+                return None
+            value = value[int(step)] if isinstance(value, list) else value[step]
+        return None if value is None else float(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +110,7 @@ class FactorStudy:
             if claim.measure and claim.measure not in measures:
                 raise ConfigError("a claim names a measure that the study does not have", where=f"study {self.name}", found=claim.measure,
                                   accepted=", ".join(measures), next_step=nearest(claim.measure, measures))
-            for name in (claim.first, claim.second):
+            for name in (claim.first, claim.second) if claim.second else (claim.first,):
                 if name not in names:
                     raise ConfigError("a claim names an arm that the study does not have", where=f"study {self.name}", found=name,
                                       accepted=", ".join(names), next_step=nearest(name, names))
@@ -143,7 +151,8 @@ class Family:
     """Studies of one recipe under one name, `foreact study NAME`.
 
     grid: how large they are where nothing is said. collect: words for the demonstrations, where none are given. demonstrations, source:
-    half-sentences of the pages, on what is learnt from and on where the source's figures come from. evaluate: words for every run.
+    half-sentences of the pages, on what is learnt from and on where the source's figures come from. evaluate: words for every run;
+    acting: further ones for runs of what was trained, which random actions do not take.
     video: words for the video that some arms watch beside the demonstrations, which is of as many other episodes.
     """
 
@@ -155,6 +164,7 @@ class Family:
     demonstrations: str
     source: str
     evaluate: tuple[str, ...] = ()
+    acting: tuple[str, ...] = ()
     video: tuple[str, ...] = ()
 
 

@@ -20,6 +20,8 @@ agra      where hidden states are aligned, and with what (layers, teacher), in t
 representation   what is predicted beside the action in training, at equal compute, and with a quarter of the demonstrations
                  (objectives, few): geometry, semantics, alignment, temporal consistency, features
 imagination      what the action sees of the future when acting, with the same weights (inference)
+consistency      whether futures come true where the robot succeeds, and whether choosing among candidates by that helps, for cosmos-policy
+                 and lingbot-va (separability, selectors, early, candidates, compute)
 
 examples
   foreact study anchors --out runs/anchors
@@ -37,7 +39,7 @@ settings of the others, with defaults of mv-wam
 SETTINGS = True
 KEYS = ("recipes", "tasks", "demonstrations", "steps", "batch_size", "episodes", "horizon", "seed", "workers", "settings", "only", "size",
         "conditions", "training_seeds", "held_out")
-_STUDIES = ("anchors", "mv-wam", "agra", "representation", "imagination")
+_STUDIES = ("anchors", "mv-wam", "agra", "representation", "imagination", "consistency")
 
 
 def add_options(parser: Parser) -> None:
@@ -55,6 +57,13 @@ def main(options: argparse.Namespace, settings: list[str]) -> Result:
 
         found = run(apply_overrides(AnchorStudy(), settings), out, options.data)
         return Result(data=found, text=table(found))
+    if options.study == "consistency":
+        from foreact.cli import consistency_run, consistency_studies, factor_report
+
+        found = consistency_run.run(consistency_studies.FAMILIES, apply_overrides(consistency_studies.GRID, settings), out, options.data)
+        pages = factor_report.publish_together(consistency_studies.FAMILIES, found, out / "pages", options.study)
+        lines = [line for each in found["families"].values() for line in (each["recipe"], factor_report.summary(each))]
+        return Result(data=found, text="\n".join([*lines, *(f"page: {page}" for page in pages)]))
     from foreact.cli import agra_studies, factor_report, factor_run, mv_wam_studies, representation_studies
 
     families = (mv_wam_studies.FAMILY, agra_studies.FAMILY, representation_studies.REPRESENTATION, representation_studies.IMAGINATION)

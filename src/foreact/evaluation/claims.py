@@ -37,11 +37,13 @@ class Claim:
     """What the source says of two arms. paper: its own difference, first minus second, as a share; None where it gives no figure.
 
     margin: of "no worse" and "same", the difference that still counts as none. measure: what is compared in place of success.
+    than: the number that a measure of `first` is compared with where there is no second arm, such as what chance gives.
     """
 
     says: str
     first: str
-    second: str
+    second: str = ""
+    than: float | None = None
     condition: str = ""
     measure: str = ""
     kind: Literal["better", "no worse", "same"] = "better"
@@ -53,6 +55,8 @@ class Claim:
             raise ConfigError("a claim of no difference has a margin, and only such a claim", where="claim", found=self)
         if bool(self.condition) == bool(self.measure):
             raise ConfigError("a claim is about success under a condition, or about a measure", where="claim", found=self)
+        if (self.than is None) != bool(self.second) or (self.than is not None and not self.measure):
+            raise ConfigError("a claim compares two arms, or a measure of one with a number", where="claim", found=self)
 
 
 @dataclass(frozen=True, kw_only=True)
