@@ -191,7 +191,7 @@ def test_pairs_differ_late_where_the_plain_one_stalls():
     assert told["change"]["late_interval"][0] > 0.5 and abs(told["change"]["early"]) < 1e-9
     assert told["consistency"]["late_interval"][1] < 0, "it moves, and is imagined the worse for it"
     assert told["stalled"]["plain"]["rate"] == 1.0 and told["stalled"]["selected"]["rate"] == 0.0
-    with pytest.raises(DatasetError, match="too few episodes of the same task and seed"):
+    with pytest.raises(DatasetError, match="no episodes of the same task and seed"):
         paired(selected, scored([moving(seed) for seed in range(100, 110)]))
 
 

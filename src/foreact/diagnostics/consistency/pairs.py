@@ -21,13 +21,13 @@ __all__ = ["compared", "paired"]
 
 
 def paired(selected: Scored, plain: Scored) -> tuple[Scored, Scored]:
-    """The episodes that both have, in one order; raises `DatasetError` where there are too few."""
+    """The episodes that both have, in one order; raises `DatasetError` where there are none."""
     keys = [{(str(task), int(seed)): place for place, (task, seed) in enumerate(zip(one.task, one.seed, strict=True))}
             for one in (selected, plain)]
     shared = [key for key in keys[0] if key in keys[1]]
-    if len(shared) < LEAST:
-        raise DatasetError("too few episodes of the same task and seed", where="--against", found=f"{len(shared)} pairs",
-                           accepted=f"{LEAST} or more", next_step="evaluate both with the same tasks and seed_start")
+    if not shared:
+        raise DatasetError("no episodes of the same task and seed", where="--against", found=f"{len(keys[0])} and {len(keys[1])} episodes",
+                           next_step="evaluate both with the same tasks and seed_start")
     return tuple(one.at(np.array([own[key] for key in shared])) for one, own in zip((selected, plain), keys, strict=True))
 
 
