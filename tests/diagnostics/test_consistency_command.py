@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from foreact.cli.main import run
+from foreact.cli.stalled_films import stalled_films
+from foreact.diagnostics.consistency.collapse import Rule
 from foreact.evaluation.consistency import Realised
 from foreact.evaluation.protocol import Protocol
+from foreact.evaluation.recording import Recording, RecordingMeta
 from foreact.evaluation.result import Result, line_of
 from foreact.evaluation.rollout import EpisodeRecord
 
@@ -58,6 +61,64 @@ def test_it_tells_tasks_apart_and_writes_a_page(folder, tmp_path, capsys):
     assert run([*words[:2], str(run_folder.parent), "resamples=20"]) == 1
     said = capsys.readouterr().out
     assert "AUC over 1 aligned of 2 tasks" in said and "log C against change" in said
+
+
+def film(folder, record, frames=25):
+    """The failures of this evaluation as a recording: grey that tells the step, imagined one brighter."""
+    grey = np.arange(frames, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 8, 8), np.uint8)
+    meta = RecordingMeta(task=record.task, condition=record.condition, seed=record.seed, success=record.success, instruction="do it",
+                         rate_hz=20.0, cameras=("scene",), state_names=("x",), action_names=("x",), action_low=(-1.0,), action_high=(1.0,),
+                         policy="model")
+    steps = np.arange(0, 24, 8)
+    Recording(meta=meta, frames={"scene": grey}, state=np.zeros((frames, 1), np.float32), actions=np.zeros((frames - 1, 1), np.float32),
+              success=np.zeros(frames - 1, bool), call_steps=steps, call_ms=np.ones(3), plans=np.zeros((3, 8, 1), np.float32),
+              offsets=np.array([8]), imagined={"scene": grey[steps + 8][:, None] + 1}).save(folder / "recordings")
+
+
+def still(record):
+    return replace(record, consistency=tuple(replace(one, change=1e-3) for one in record.consistency))
+
+
+def written(folder, episodes, **fields):
+    folder.mkdir(parents=True, exist_ok=True)
+    result = Result(policy={"type": "model"}, protocol=Protocol({"condition": {"clean": {}}, **fields}), episodes=tuple(episodes))
+    (folder / "episodes.jsonl").write_bytes(b"".join(map(line_of, episodes)))
+    (folder / "evaluation.json").write_text(json.dumps({"consistency": "latent"}))
+    result.save(folder)
+    return folder
+
+
+def test_frozen_episodes_and_an_evaluation_to_compare_with_are_told_apart(folder, tmp_path, capsys):
+    whole = Result.load(folder).episodes
+    lost = [replace(still(e), success=False, held=False) for e in whole]
+    frozen = written(folder.parent / "frozen", lost, freeze={"share": 0.1, "step": 0})
+    words = ["diagnose", "consistency", "resamples=10", "--json"]
+    assert run([*words, str(folder.parent.parent), "--against", str(folder)]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["evaluations"]
+    (tried,) = told["collapse"]["frozen"]
+    assert tried["name"] == "one/frozen" and tried["detected"]["rate"] == 1.0 and tried["at"] == 0
+    assert told["against"]["pairs"] == 40 and told["against"]["same_policy"] and told["against"]["change"]["late"] == 0.0
+    assert told["against"]["protocols_differ_in"] == []
+    assert run([*words, str(frozen)]) == 1
+    assert "only frozen episodes" in capsys.readouterr().err
+    (frozen / "evaluation.json").write_text(json.dumps({"consistency": "pixel"}))
+    assert run([*words, str(folder), str(frozen)]) == 1
+    assert "of no policy that is given" in capsys.readouterr().err
+
+
+def test_filmed_failures_that_stalled_are_shown(folder, tmp_path):
+    kept = [e if e.success else still(e) for e in Result.load(folder).episodes]
+    written(folder, kept)
+    lost = [e for e in kept if not e.success]
+    for one in (*lost[:3], next(e for e in kept if e.success)):
+        film(folder, one)
+    films = stalled_films(folder, kept, Rule(patience=2))
+    assert [(one["task"], one["seed"]) for one in films] == [(one.task, one.seed) for one in lost[:2]]
+    assert films[0]["since"] == 8 and [one["step"] for one in films[0]["moments"]] == [8, 16, 24]
+    assert [int(one["imagined"][0, 0, 0]) - int(one["seen"][0, 0, 0]) for one in films[0]["moments"]] == [1, 1, 1]
+    assert films[0]["moments"][0]["seen"].shape == (8, 8, 3)
+    assert run(["diagnose", "consistency", str(folder), "resamples=5", "--out", str(tmp_path / "page.html")]) == 0
+    assert (tmp_path / "page.html").read_text().count("<img") == 2
 
 
 def test_where_all_succeed_nothing_is_claimed(folder, capsys):

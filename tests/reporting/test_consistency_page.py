@@ -51,7 +51,9 @@ def page(tmp_path_factory):
     whole = found(EVIL, frozen=[Frozen(name=EVIL, at=32, records=episodes(at=4))], against=episodes(at=5))
     data = _plain({"evaluations": [whole, found("bare")], "paper": PAPER})
     frames = [[(e.success, f.distance, f.change) for e in episodes() for f in e.consistency]] * 2
-    return write_consistency_page(data, frames, tmp_path_factory.mktemp("page") / "page.html", written="today")
+    grey = np.full((16, 16, 3), 90, np.uint8)
+    film = {"task": EVIL, "seed": 3, "since": 32, "moments": [{"step": 8 * i, "seen": grey, "imagined": grey // 2} for i in range(4)]}
+    return write_consistency_page(data, frames, tmp_path_factory.mktemp("page") / "page.html", films=[[film], []], written="today")
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,7 @@ def test_the_page_stands_alone_and_shows_every_figure(browser, page, width):
     browser.open(page, width=width)
     assert browser.requests == [page.as_uri()] or all(url.startswith("data:") for url in browser.requests[1:])
     assert browser.evaluate("window.ran === undefined")
+    assert browser.evaluate("[...document.images].map(i => i.complete && i.naturalWidth > 100)") == [True]
     assert browser.evaluate("document.body.scrollWidth <= window.innerWidth")
     drawn = "[...document.querySelectorAll('svg')].filter(s => s.getBoundingClientRect().height > 60).map(s => s.ariaLabel)"
     shown = browser.evaluate(drawn)

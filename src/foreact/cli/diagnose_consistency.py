@@ -16,6 +16,7 @@ from foreact.cli.result import Result
 from foreact.contract.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
+    from foreact.diagnostics.consistency.collapse import Rule
     from foreact.evaluation.result import Result as Evaluation
 
 __all__ = ["KEYS", "SETTINGS", "TEXT", "ConsistencySettings", "add_options", "main"]
@@ -102,9 +103,11 @@ def main(options: argparse.Namespace, settings: list[str]) -> Result:
     data = _plain({"settings": encode(config), "evaluations": found, "paper": PAPER})
     text = "\n".join(_text(one) for one in data["evaluations"])
     if options.out is not None:
+        from foreact.cli.stalled_films import stalled_films
         from foreact.reporting.consistency import write_consistency_page
 
-        write_consistency_page(data, [_frames(one) for one in plain], options.out, written=date.today().isoformat())
+        films = [stalled_films(one.folder, one.evaluation.episodes, _rule(config)) for one in plain]
+        write_consistency_page(data, [_frames(one) for one in plain], options.out, films=films, written=date.today().isoformat())
         data["page"] = str(options.out)
         text += f"\npage: {options.out}"
     return Result(data=data, text=text)
@@ -149,7 +152,6 @@ def _all_used(read: Sequence[_Read], plain: Sequence[_Read]) -> None:
 
 
 def _examined(one: _Read, frozen: Sequence[_Read], against: _Read | None, config: ConsistencySettings) -> dict[str, Any]:
-    from foreact.diagnostics.consistency.collapse import Rule
     from foreact.diagnostics.consistency.examination import Frozen, examine
 
     if against is not None and against.distance != one.distance:
@@ -159,7 +161,7 @@ def _examined(one: _Read, frozen: Sequence[_Read], against: _Read | None, config
         told = examine(
             one.evaluation.episodes, against=None if against is None else against.evaluation.episodes, tau=config.tau, offset=config.offset,
             frozen=[Frozen(name=each.name, at=each.frozen_at or 0, records=each.evaluation.episodes) for each in frozen],
-            before=config.before, rule=Rule(share=config.still, patience=config.patience), seed=config.seed, resamples=config.resamples)
+            before=config.before, rule=_rule(config), seed=config.seed, resamples=config.resamples)
     except DatasetError as error:
         raise DatasetError(error.what, where=str(one.folder), found=error.found, accepted=error.accepted,
                            next_step=error.next_step) from error
@@ -168,6 +170,12 @@ def _examined(one: _Read, frozen: Sequence[_Read], against: _Read | None, config
         told["against"] |= {"name": against.name, "same_policy": one.evaluation.policy == against.evaluation.policy,
                             "protocols_differ_in": sorted(apart)}
     return {"name": one.name, "distance": one.distance, **told}
+
+
+def _rule(config: ConsistencySettings) -> Rule:
+    from foreact.diagnostics.consistency.collapse import Rule
+
+    return Rule(share=config.still, patience=config.patience)
 
 
 def _frames(one: _Read) -> list[tuple[bool, float, float]]:

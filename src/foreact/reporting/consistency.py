@@ -17,12 +17,16 @@ Frames = Sequence[tuple[bool, float, float]]
 _VERDICT = {"raises": "raises the AUC", "lowers": "lowers it", "leaves open": "is not decided"}
 
 
-def write_consistency_page(found: Mapping[str, Any], frames: Sequence[Frames], path: Path | str, *, written: str = "") -> Path:
-    """`found`: what the command tells as JSON. frames: by evaluation, (success, distance, change) of each imagined frame that came due."""
-    path = Path(path)
+def write_consistency_page(found: Mapping[str, Any], frames: Sequence[Frames], path: Path | str, *,
+                           films: Sequence[Sequence[Mapping[str, Any]]] | None = None, written: str = "") -> Path:
+    """`found`: what the command tells as JSON. frames: by evaluation, (success, distance, change) of each imagined frame that came due.
+
+    films: by evaluation, the failures that stalled and were filmed: task, seed, since which step, and moments with step, seen, imagined.
+    """
+    path, films = Path(path), films or [[]] * len(frames)
     every = found["evaluations"]
-    parts = [_head(every), _figures(found), _separation(every), _tasks(every), _change(every, frames), _collapse(every), _correction(every)]
-    parts += [_value(every), _against(every)]
+    parts = [_head(every), _figures(found), _separation(every), _tasks(every), _change(every, frames), _collapse(every, films)]
+    parts += [_correction(every), _value(every), _against(every)]
     atomic_write_text(path, diagnosis("consistency", title="Consistency", body="".join(parts), written=written))
     return path
 
@@ -133,7 +137,7 @@ def _change(every: Sequence[Mapping[str, Any]], frames: Sequence[Frames]) -> str
     return section("change", "Change", lead, _cards(every, card))
 
 
-def _collapse(every: Sequence[Mapping[str, Any]]) -> str:
+def _collapse(every: Sequence[Mapping[str, Any]], films: Sequence[Sequence[Mapping[str, Any]]]) -> str:
     def card(one: Mapping[str, Any], index: int) -> str:
         of = one["collapse"]
         rows = [["successes, false alarms", _rate(of["successes"])], ["failures that nobody froze", _rate(of["failures"])]]
@@ -149,7 +153,8 @@ def _collapse(every: Sequence[Mapping[str, Any]]) -> str:
                         for name, what in (("consistency", "log C"), ("imagined", "imagined change")) if of[name] is not None)
         shown = (_key(("successes", "model"), ("frozen", "now")) + "".join(pictures)) if pictures else absent(
             "No evaluation with frozen episodes was given.", "foreact eval RUN consistency=latent freeze=0.2")
-        return f"{table(['called stalled', 'episodes'], rows)}{still}{_below(shown)}"
+        strips = "".join(_film(film) for film in films[index])
+        return f"{table(['called stalled', 'episodes'], rows)}{still}{_below(shown)}{strips}"
 
     rule = every[0]["collapse"]["rule"]
     lead = (f"A failure that stands still is easy to imagine (figures 3 and 15 of the paper). An episode is called stalled where "
@@ -157,6 +162,13 @@ def _collapse(every: Sequence[Mapping[str, Any]]) -> str:
             "seeds. The rule is tried on episodes of the same policy whose robot was made to stop. If stalled steps have the higher log C, "
             "standing still passes for consistency. Bands: quartiles.")
     return section("collapse", "Background collapse", lead, _cards(every, card))
+
+
+def _film(film: Mapping[str, Any]) -> str:
+    if not film["moments"]:
+        return ""
+    words = f"{film['task']}, seed {film['seed']}: failed, stalled from step {film['since']} on; seen, and imagined for then"
+    return _below(f'<p class="small">{escape(words)}</p>{figures.strip(film["moments"], words)}')
 
 
 def _correction(every: Sequence[Mapping[str, Any]]) -> str:

@@ -6,15 +6,17 @@ on the page. Successes are drawn in the colour of the model, failures in that of
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from foreact.reporting.figures import THEME, themed
+from foreact.reporting.page import data_uri
 
-__all__ = ["SIDES", "against", "by_alignment", "corrections", "frozen", "histogram", "over_time", "rocs", "scatter", "task_rocs",
-           "task_scores", "value_and_consistency"]
+__all__ = ["SIDES", "against", "by_alignment", "corrections", "frozen", "histogram", "over_time", "rocs", "scatter", "strip",
+           "task_rocs", "task_scores", "value_and_consistency"]
 
 SIDES = (("successes", "model", True), ("failures", "baseline", False))
 _SHOWN = 1500
@@ -180,6 +182,26 @@ def frozen(tried: Mapping[str, Any], share: float, name: str) -> str:
         axes.set_ylabel("change, in medians")
 
     return themed(draw, name=name, wide=_WIDE, narrow=_NARROW, label="change of frozen episodes and of successes")
+
+
+def strip(moments: Sequence[Mapping[str, Any]], words: str) -> str:
+    """Figures 3 and 15: what was seen above what had been imagined of it, at several steps. A picture of pictures."""
+    from html import escape
+
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.3 * len(moments), 2.9), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    for axes, moment in zip(figure.subplots(2, len(moments), squeeze=False).T, moments, strict=True):
+        for place, name in zip(axes, ("seen", "imagined"), strict=True):
+            place.imshow(moment[name], interpolation="nearest")
+            place.set_xticks([])
+            place.set_yticks([])
+            place.set_title(f"step {moment['step']}" if name == "seen" else name, fontsize=8)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return f'<img alt="{escape(words, quote=True)}" src="{data_uri("image/png", buffer.getvalue())}" style="width:100%">'
 
 
 def corrections(found: Mapping[str, Any], name: str) -> str:
