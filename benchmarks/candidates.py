@@ -5,7 +5,7 @@
 One episode's plan by Consensus, one torch thread, random weights and random pictures. `shared` is the plan as it is made: what does not
 depend on noise runs once. `apart` plans for N copies of the episode, which share nothing. All arrangements take turns, in several rounds,
 and CPU time is taken, so that what else the machine does weighs on all alike; the median over rounds counts. A recipe's own
-candidates are turned off. selecting: milliseconds of the choice alone.
+candidates are turned off. selecting: milliseconds of the choice alone. The curve is drawn into docs/images/candidates.png.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -78,10 +79,31 @@ def measured(policy: WorldActionModel, rounds: int) -> list[dict[str, float]]:
              "selecting_ms": statistics.median(selecting[count])} for count in COUNTS]
 
 
+def drawn(report: Mapping[str, Any], path: Path) -> None:
+    """Cost against the number of candidates, both as multiples of one; proportional cost is the diagonal."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.2, 3.9), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(COUNTS, COUNTS, color="0.6", lw=1, ls=(0, (4, 3)), label="proportional")
+    for index, (name, rows) in enumerate(report["recipes"].items()):
+        for key, style, word in (("times_one", "-o", "shared"), ("times_one_apart", ":", "nothing shared")):
+            axes.plot(COUNTS, [row[key] for row in rows.values()], style, color=f"C{index}", ms=4, label=f"{name}, {word}")
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    axes.set_xticks(COUNTS, [str(count) for count in COUNTS])
+    axes.set_yticks(COUNTS, [str(count) for count in COUNTS])
+    axes.set_xlabel("candidates")
+    axes.set_ylabel("cost of a plan, of one candidate's")
+    axes.legend(fontsize=8, frameon=False)
+    figure.savefig(path, dpi=130, metadata={"Software": None})
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "candidates.json")
+    parser.add_argument("--figure", type=Path, default=Path(__file__).parents[1] / "docs" / "images" / "candidates.png")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -90,6 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
               "recipes": {name: {f"{row['candidates']} candidates": {k: v for k, v in row.items() if k != "candidates"} for row in rows}
                           for name, rows in found.items()}}
     atomic_write_json(options.out, report)
+    drawn(report, options.figure)
     print(json.dumps(report, indent=2))
     return 0
 
