@@ -30,6 +30,7 @@ SMALL = {
     "teacher": ["steps=2", "batch_size=4", "measured=8", "threads=1", "image_size=[64,64]"],
     "verify": ["--steps", "16"],
     "eval": ["seeds_per_task=1", "environment.horizon=16"],
+    "serve": ["--check", "batch=4"],
     "quickstart": [*MODEL, "demonstrations=2", "train_seconds=2", "episodes=1", "horizon=16", 'conditions=["clean"]', "collect.size=32",
                    'tasks=["button-press-topdown"]'],
 }
@@ -40,7 +41,7 @@ def name(page):
 
 
 def environment(folder):
-    paths = [str(folder), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
+    paths = [str(folder), str(ROOT / "src"), str(ROOT / "clients" / "foreact-client" / "src"), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "FOREACT_CACHE": str(folder / ".cache"),
             "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
 

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from foreact.cli.result import Result
 from foreact.contract.progress import say
 from foreact.serving.settings import ServerSettings
 
-__all__ = ["KEYS", "SETTINGS", "TEXT", "add_options", "main"]
+__all__ = ["KEYS", "SETTINGS", "TEXT", "add_options", "main", "until_told"]
 
 TEXT = """Serves a trained model to robots over a WebSocket, in openpi's protocol: openpi-client and foreact-client can both connect.
 Every connection is a session with an episode and a memory of its own; plans of several sessions are made together, and are the same
@@ -58,12 +59,12 @@ def main(options: argparse.Namespace, settings: list[str]) -> Result:
     model, name = with_settings(load_model(options.run, device=options.device), of_model), Path(options.run).name
     if options.check:
         return _checked(model, chosen, name)
-    asyncio.run(_until_told(model, chosen, name))
+    asyncio.run(until_told(model, chosen, name))
     return Result(data={"stopped": True}, text="stopped; everything that was asked has been answered")
 
 
-async def _until_told(model: Any, settings: ServerSettings, name: str) -> None:
-    """Serve until Ctrl-C or SIGTERM; a second one stops at once."""
+async def until_told(model: Any, settings: ServerSettings, name: str, *, ready: Callable[[], None] = lambda: None) -> None:
+    """Serve until Ctrl-C or SIGTERM; a second one stops at once. ready: called once the model is warm."""
     from foreact.serving.server import Server
 
     stop, loop, address = asyncio.Event(), asyncio.get_running_loop(), ["?"]
@@ -82,7 +83,11 @@ async def _until_told(model: Any, settings: ServerSettings, name: str) -> None:
         address[0] = f"{'ws' if settings.certificate is None else 'wss'}://{settings.host}:{port}"
         say(f"warming up; listening on {address[0]}")
 
-    await Server(model, settings, name=name).run(stop, listening=listening, ready=lambda: say(f"ready on {address[0]}"))
+    def warm() -> None:
+        say(f"ready on {address[0]}")
+        ready()
+
+    await Server(model, settings, name=name).run(stop, listening=listening, ready=warm)
 
 
 def _checked(model: Any, settings: ServerSettings, name: str) -> Result:

@@ -134,8 +134,8 @@ class Desk:
                                    timeout=max(0.0, until - time.perf_counter()))
             waiting = [job for job in self._waiting if not job.dropped]
             chosen: dict[str, Job] = {}
-            for job in waiting:
-                chosen.setdefault(job.served.name, job)  # one at a time for each session
+            for job in waiting:  # one at a time for each session, which may have come back before its last answer was made
+                chosen.setdefault(job.served.name, job)
             lanes, jobs = self._lanes.lanes, list(chosen.values())[: self._settings.batch]
             if len(jobs) > lanes:
                 jobs = jobs[: len(jobs) // lanes * lanes]
@@ -144,6 +144,11 @@ class Desk:
 
     def _serve(self, jobs: list[Job]) -> None:
         began = time.perf_counter()
+        known = [job for job in jobs if job.request.number is not None and job.served.answered is not None
+                 and job.served.answered[0] == job.request.number]  # asked again while the answer was being made
+        for job in known:
+            job.done(job.served.answered[1])
+        jobs = [job for job in jobs if job not in known]
         try:
             answers = self._answers(jobs, began)
         except Exception as error:

@@ -36,6 +36,12 @@ __all__ = ["PROTOCOL", "Server"]
 PROTOCOL = 1
 """The version of what stands under "foreact"; it rises when a client of an older one would misunderstand."""
 _log = logging.getLogger("foreact.serving")
+_UNREAD = 2**24
+"""Bytes that wait for a client to read them, beyond which it is let go."""
+_BREATH = 0.02
+"""Seconds after a message that took no plan: whoever sends many of them does not keep the event loop from the others."""
+_SWITCH = 0.0005
+"""Seconds after which a busy thread gives way: the model's thread gives way at every operation, and would wait as long each time."""
 _GOING_AWAY, _POLICY, _TOO_MUCH = 1001, 1008, 1013
 
 
@@ -77,22 +83,32 @@ class Server:
                 ready()
 
         limits = self._settings
-        serve = _websockets().asyncio.server.serve(
-            self._talk, limits.host, limits.port, process_request=self._greet, compression=None, max_size=self._limits.bytes,
-            max_queue=2, write_limit=2**16, open_timeout=10, ping_interval=20, ping_timeout=20, close_timeout=5, ssl=self._tls,
+        library = _websockets()
+        from foreact.serving.connection import Connection
+
+        serve = library.asyncio.server.serve(
+            self._talk, limits.host, limits.port, process_request=self._greet, create_connection=Connection,
+            compression=None, max_size=self._limits.bytes,
+            max_queue=2, write_limit=2**16, open_timeout=5, ping_interval=20, ping_timeout=20, close_timeout=5, ssl=self._tls,
             server_header=None, logger=_quiet())
+        before, asyncios = sys.getswitchinterval(), logging.getLogger("asyncio")
+        sys.setswitchinterval(_SWITCH)
+        asyncios.addFilter(_is_news)
         try:
             async with contextlib.AsyncExitStack() as stack:
                 server = await stack.enter_async_context(serve)
                 listening(server.sockets[0].getsockname()[1])
                 self._desk.start(lambda: loop.call_soon_threadsafe(tried))
-                sweeping = asyncio.create_task(self._sweep())
+                sweeping = asyncio.create_task(self._sweep(server))
                 await stop.wait()
                 sweeping.cancel()
                 await self._finish(server)
         except OSError as error:
             raise ForeactError("cannot listen here", where=f"{limits.host}:{limits.port}", found=error.strerror or str(error),
                                next_step="another port, as port=8001, or port=0 for a free one") from error
+        finally:
+            sys.setswitchinterval(before)
+            asyncios.removeFilter(_is_news)
         if self._desk.broken is not None:
             raise self._desk.broken
 
@@ -155,6 +171,7 @@ class Server:
                 except SpecError as error:
                     self.metrics.count("foreact_requests_total", "refused")
                     await self._send(socket, str(error))
+                    await asyncio.sleep(_BREATH)
                     mistakes += 1
                     if mistakes >= self._settings.mistakes:
                         await socket.close(_POLICY, "too many messages that cannot be read")
@@ -212,9 +229,11 @@ class Server:
     async def _answer(self, served: Served, request: Request, socket: Any) -> bytes | str:
         if request.number is not None and served.answered is not None and served.answered[0] == request.number:
             self.metrics.count("foreact_requests_total", "repeated")
+            await asyncio.sleep(_BREATH)
             return served.answered[1]
         if request.observation is None and not request.reset:
             known = request.resume == served.name
+            await asyncio.sleep(_BREATH)
             return pack({"foreact": {"session": served.name, "resumed": known, "episode": served.episode, "seed": served.seed,
                                      "call": served.memory.calls, "step": served.memory.steps}})
         loop = asyncio.get_running_loop()
@@ -237,9 +256,13 @@ class Server:
 
     # --- beginning and end ---------------------------------------------------------------------------------------------
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, server: Any) -> None:
+        """Let go of what nobody came back for, and of clients that make the server talk without listening, as by pings."""
         while True:
-            await asyncio.sleep(min(1.0, self._settings.keep_seconds / 4))
+            await asyncio.sleep(min(0.5, self._settings.keep_seconds / 4))
+            for socket in [s for s in server.connections if s.transport.get_write_buffer_size() > _UNREAD]:
+                self.metrics.count("foreact_connections_total", "slow")
+                socket.transport.abort()
             expired = self._sessions.expire()
             if expired:
                 self.metrics.count("foreact_sessions_expired_total", "expired", expired)
@@ -280,6 +303,11 @@ def _resident() -> float:
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return float(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """A client that went away while it was answered is none, and one that does so on purpose would fill the log."""
+    return "socket.send() raised exception" not in record.getMessage()
 
 
 def _quiet() -> logging.Logger:
