@@ -48,11 +48,16 @@ function setUp(film) {
     const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
     canvas.width = video.width; canvas.height = video.height;
     video.after(canvas);
-    const tick = (_, meta) => {
+    const draw = (time) => {
       pen.drawImage(video, 0, 0, canvas.width, canvas.height);
-      show(at(meta.mediaTime));
+      show(at(time));
+    };
+    const tick = (_, meta) => {
+      draw(meta.mediaTime);
       video.requestVideoFrameCallback(tick);
     };
+    // A frame from before the seek may have been presented after it, and the one sought is not always presented anew.
+    video.addEventListener("seeked", () => { if (video.paused) draw(video.currentTime); });
     video.requestVideoFrameCallback(tick);
   } else {
     video.addEventListener("timeupdate", () => show(at(video.currentTime)));
