@@ -290,6 +290,10 @@ class Memory:
     committed: int = 0
     chunks: list[Chunk] = field(default_factory=list)
 
+    def tick(self) -> None:
+        """A control step passes."""
+        self.steps, self.since_call = self.steps + 1, self.since_call + 1
+
 
 class Regime(Buildable, ABC):
     """When the model is called, and with what memory (survey, section 4.5)."""

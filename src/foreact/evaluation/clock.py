@@ -96,7 +96,8 @@ class Waiting:
         under_way = self.plan is not None
         if under_way and not (regime.concurrent and memory.queue):
             action = still()
-            memory.steps, memory.since_call, self.idle = memory.steps + 1, memory.since_call + 1, self.idle + 1
+            memory.tick()
+            self.idle += 1
         else:
             if self.fresh:
                 self.staleness.append(memory.since_call)

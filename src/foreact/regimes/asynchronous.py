@@ -61,5 +61,5 @@ class Asynchronous(Regime):
         memory.calls, memory.since_call = memory.calls + 1, memory.waited
 
     def act(self, memory: Memory) -> Float[np.ndarray, " action"]:
-        memory.steps, memory.since_call = memory.steps + 1, memory.since_call + 1
+        memory.tick()
         return memory.queue.pop(0)

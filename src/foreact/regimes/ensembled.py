@@ -57,7 +57,7 @@ class Ensembled(Regime):
         memory.calls, memory.since_call = memory.calls + 1, memory.waited
 
     def act(self, memory: Memory) -> Float[np.ndarray, " action"]:
-        memory.steps, memory.since_call = memory.steps + 1, memory.since_call + 1
+        memory.tick()
         memory.chunks = [Chunk(actions=chunk.actions, age=chunk.age + 1) for chunk in memory.chunks]
         return memory.queue.pop(0)
 

@@ -42,5 +42,5 @@ class SingleStep(Regime):
         memory.calls, memory.since_call = memory.calls + 1, 0
 
     def act(self, memory: Memory) -> Float[np.ndarray, " action"]:
-        memory.steps, memory.since_call = memory.steps + 1, memory.since_call + 1
+        memory.tick()
         return memory.queue.pop(0)
