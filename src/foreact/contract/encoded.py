@@ -160,6 +160,10 @@ class Encoded:
         """Every element once: for what does not depend on noise, and so need not be computed for each candidate."""
         return self if self.single is None else self.single
 
+    def spread(self, once: Mapping[Any, Tensor]) -> dict[Any, Tensor]:
+        """What was computed of `one_of_each`, as it is for every candidate."""
+        return dict(once) if self.copies == 1 else {name: x.repeat_interleave(self.copies, dim=0) for name, x in once.items()}
+
     def repeated(self, count: int) -> Encoded:
         """Each element `count` times in a row: (b0, b0, ..., b1, b1, ...). What stands in the reader meets one candidate at a time."""
         if count == 1:

@@ -216,12 +216,11 @@ class Imaginer:
     def __init__(self, coupling: ConditionedRollout, backbone: Backbone, encoded: Encoded, noise: Noise) -> None:
         self._coupling, self._backbone, self._encoded = coupling, backbone, encoded
         self._times = len(coupling.config.future_offsets)
-        single, copies = encoded.one_of_each(), encoded.copies
+        single = encoded.one_of_each()
         given, goals = coupling._given(single), [f"{name}_goal" for name in coupling.parts]
         given |= coupling._asked([*goals, *(["proposal"] if "proposal" in coupling.layout else [])], single.batch, single)
         self._cache = backbone.new_cache()
-        found = backbone(given, coupling.layout.only(given), sigma={}, cache=self._cache, **single.words)
-        found = {name: x.repeat_interleave(copies, dim=0) for name, x in found.items()}
+        found = encoded.spread(backbone(given, coupling.layout.only(given), sigma={}, cache=self._cache, **single.words))
         self.nominal: Float[Tensor, "batch horizon action"] = (
             encoded.held(coupling._unpacked(found["proposal"])) if "proposal" in found
             else encoded.state.new_zeros(encoded.batch, coupling.config.horizon, coupling.dimensions.action))

@@ -111,7 +111,7 @@ class FutureTokens(Coupling):
         cache, single = backbone.new_cache(), encoded.one_of_each()  # all but the action is the same for every candidate
         tap = Tap(self.futures, self._layers, through=lambda x: single.reader.through("tap", x, None))
         predicted = backbone(self._given(single), self.before, sigma={}, cache=cache, tap=tap if self.futures else None, **single.words)
-        predicted = {name: x.repeat_interleave(encoded.copies, dim=0) for name, x in predicted.items()}
+        predicted = encoded.spread(predicted)
         cache = cache.repeated(encoded.copies)
 
         def velocity(x: State, sigma: Levels) -> dict[str, Tensor]:

@@ -91,12 +91,10 @@ class OnePass(Imagination):
         return self._predict(backbone, encoded, tap)
 
     def _predict(self, backbone: Backbone, encoded: Encoded, tap: Tap | None) -> dict[str, Tensor]:
-        single, copies = encoded.one_of_each(), encoded.copies  # nothing is drawn: all candidates imagine the same
-        found = backbone({"frame": single.frame}, self.layout, sigma={}, tap=tap, **single.words)
-        if copies > 1:
-            found = {name: x.repeat_interleave(copies, dim=0) for name, x in found.items()}
-        if copies > 1 and tap is not None:
-            tap.states = {key: x.repeat_interleave(copies, dim=0) for key, x in tap.states.items()}
+        single = encoded.one_of_each()  # nothing is drawn: all candidates imagine the same
+        found = encoded.spread(backbone({"frame": single.frame}, self.layout, sigma={}, tap=tap, **single.words))
+        if tap is not None:
+            tap.states = encoded.spread(tap.states)
         origin = {name: encoded.frame[:, None] if name in self.dimensions.in_view else 0.0 for name in found}
         return {name: origin[name] + value.unflatten(1, (len(self.offsets), -1)) for name, value in found.items()}
 
