@@ -186,8 +186,8 @@ def _folder(options: argparse.Namespace, config: EvaluationConfig, of_model: lis
              if key in ("environment", "tasks", "conditions", "out_of_bounds", "stop_after_success", "lanes")
              or (key in ("rollback", "selector", "freeze", "disturb") and value is not None) or (key == "consistency" and value != "off")
              or (key in ("clock", "clock_ms") and config.clock != "free")}
-    if (guard := config.guard()) is not None:
-        rules["monitor"] = [guard.calibration.fingerprint, guard.action]
+    if config.guard is not None:
+        rules["monitor"] = [config.guard.calibration.fingerprint, config.guard.action]
     for condition, names in _OF_SHIFT.items():  # what a condition that is not evaluated would do is no rule
         for name in names if condition not in config.conditions else ():
             rules["environment"].pop(name, None)

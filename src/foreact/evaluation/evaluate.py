@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -147,10 +148,11 @@ class EvaluationConfig:
         return SlotRules(environment=self.environment, policy=policy, out_of_bounds=self.out_of_bounds,
                          stop_after_success=self.stop_after_success, footage=footage, rollback=self.rollback, foresight=self.foresight,
                          consistency=self.consistency, consistency_teacher=self.consistency_teacher, freeze=self._freeze_step,
-                         selector=self.selector, guard=self.guard(), disturb=self.disturb, clock=self.timing)
+                         selector=self.selector, guard=self.guard, disturb=self.disturb, clock=self.timing)
 
+    @cached_property
     def guard(self) -> Guard | None:
-        """What watches the episodes."""
+        """What watches the episodes; its file is read once."""
         return None if self.monitor is None else Guard(calibration=read_calibration(self.monitor), action=self.monitor_action)
 
     def protocol(self) -> tuple[Protocol, tuple[ObservationSpec, ActionSpec]]:
@@ -176,8 +178,8 @@ class EvaluationConfig:
             **({} if self.freeze is None else {"freeze": {"share": self.freeze, "step": self._freeze_step, "then": still}}),
             **({} if self.clock == "free" else {"clock": {"mode": self.clock, "ms": self.clock_ms, "holding": still}}),
             **({} if self.disturb is None else {"disturb": self.disturb}),
-            **({} if (guard := self.guard()) is None else {
-                "monitor": {"calibration": guard.calibration.fingerprint, "action": guard.action}}),
+            **({} if self.guard is None else {
+                "monitor": {"calibration": self.guard.calibration.fingerprint, "action": self.guard.action}}),
             **({} if self.foresight == "own" else {"foresight": self.foresight})}), specs
 
 
@@ -254,7 +256,7 @@ def _run(policy: WorldActionModel | Policy.Config, source: Source, config: Evalu
 
 def _watching(policy: WorldActionModel | Policy.Config, source: Source, config: EvaluationConfig) -> EvaluationConfig:
     """With a monitor, what is measured is what it was calibrated on; raises `ConfigError` where that was something else."""
-    guard = config.guard()
+    guard = config.guard
     if guard is None:
         return config
     if not isinstance(source, ModelSource):

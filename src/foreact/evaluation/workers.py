@@ -52,14 +52,19 @@ def in_this_process(model: WorldActionModel | None, rules: SlotRules, episodes: 
     with one_thread():
         seats = vector(rules, episodes[0], min(envs, len(episodes)), own_processes=own_processes)
         try:
-            controller = None if model is None else Controller(
-                model, lanes=lanes, imagine=rules.footage, foresight=rules.foresight, consistency=rules.consistency,
-                teacher=rules.consistency_teacher, freeze=rules.freeze, selector=rules.selector, horizon=rules.environment.horizon,
-                guard=rules.guard, clock=rules.clock)
+            controller = None if model is None else _driving(model, rules, lanes)
             yield from roll(controller, seats, lambda: waiting.popleft() if waiting else None, footage=rules.footage,
                             rollback=rules.rollback)
         finally:
             seats.close()
+
+
+def _driving(model: WorldActionModel, rules: SlotRules, lanes: int) -> Controller:
+    """The model under the rules that its seats have."""
+    return Controller(
+        model, lanes=lanes, imagine=rules.footage, foresight=rules.foresight, consistency=rules.consistency,
+        teacher=rules.consistency_teacher, freeze=rules.freeze, selector=rules.selector, horizon=rules.environment.horizon,
+        guard=rules.guard, clock=rules.clock)
 
 
 # --- processes --------------------------------------------------------------------------------------------------------
@@ -115,9 +120,7 @@ def _serve(source: Source, rules: SlotRules, envs: int, lanes: int, first: Episo
 def _controller(source: Source, lanes: int, rules: SlotRules) -> Controller | None:
     match source:
         case ModelSource():
-            return Controller(source.build(), lanes=lanes, foresight=rules.foresight, consistency=rules.consistency,
-                              teacher=rules.consistency_teacher, freeze=rules.freeze, selector=rules.selector,
-                              horizon=rules.environment.horizon, guard=rules.guard, clock=rules.clock)
+            return _driving(source.build(), rules, lanes)
         case ControlSource():
             return None
 
