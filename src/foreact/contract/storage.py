@@ -16,7 +16,8 @@ from pathlib import Path
 
 from foreact.contract.errors import StorageError
 
-__all__ = ["atomic_directory", "atomic_write_bytes", "atomic_write_json", "atomic_write_text", "storage_errors", "sync_directory"]
+__all__ = ["atomic_directory", "atomic_write_bytes", "atomic_write_json", "atomic_write_text", "significant", "storage_errors",
+           "sync_directory"]
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space, or choose another folder with --out"),
@@ -26,6 +27,11 @@ _REASONS = {
     errno.EROFS: ("the file system is read-only", "choose another folder with --out"),
     errno.EACCES: ("permission denied", "choose a folder that you may write to"),
 }
+
+
+def significant(value: float, digits: int = 6) -> float:
+    """A measured number to as many digits as are kept of it."""
+    return float(f"{value:.{digits}g}")
 
 
 @contextmanager

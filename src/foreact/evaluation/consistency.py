@@ -30,6 +30,7 @@ from foreact.contract.config import decode
 from foreact.contract.context import Future, Scene
 from foreact.contract.errors import ConfigError
 from foreact.contract.specs import ActionSpec
+from foreact.contract.storage import significant
 from foreact.envs.base import Observation
 from foreact.model import WorldActionModel
 from foreact.substrates.frozen_features import FrozenFeatures
@@ -40,7 +41,6 @@ __all__ = ["DISTANCES", "Awaited", "Distance", "Realised", "Witness", "motion"]
 
 Distance = Literal["off", "latent", "pixel", "perceptual", "flow"]
 DISTANCES: tuple[Distance, ...] = ("off", "latent", "pixel", "perceptual", "flow")
-_DIGITS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +146,7 @@ class Witness:
         """A plan was made."""
         frames = future.parts[self.part][row: row + 1]
         awaited.plans[step] = observation, {
-            offset: (frames[:, index: index + 1], _rounded(motion(actions[:offset], self._model.action)))
+            offset: (frames[:, index: index + 1], significant(motion(actions[:offset], self._model.action)))
             for index, offset in enumerate(future.offsets)}
 
     @torch.no_grad()
@@ -160,7 +160,8 @@ class Witness:
                 present, both = self._scene(before), self._scene(before, observation)
                 then, now = self._measure.seen(both)
                 guess = self._measure.imagined(due[0], present)
-                distance, change, imagined = (_rounded(self._measure.apart(*pair)) for pair in ((guess, now), (then, now), (then, guess)))
+                distance, change, imagined = (significant(self._measure.apart(*pair))
+                                              for pair in ((guess, now), (then, now), (then, guess)))
                 came.append(Realised(step=made, offset=step - made, distance=distance, change=change, imagined=imagined, motion=due[1],
                                      on_plan=made == max(awaited.plans)))
         for made in [made for made, (_, frames) in awaited.plans.items() if all(made + offset <= step for offset in frames)]:
@@ -224,8 +225,3 @@ def _teacher(model: WorldActionModel, folder: str | None) -> Substrate:
     found = config.build(model.observation)
     found.fit(iter(()), steps=0, seed=0)
     return found
-
-
-def _rounded(value: float) -> float:
-    """To as many digits as are told."""
-    return float(f"{value:.{_DIGITS}g}")

@@ -9,14 +9,13 @@ import torch
 from foreact.contract.axes import SeededNoise
 from foreact.contract.context import Candidates, fake_context
 from foreact.contract.errors import ConfigError
+from foreact.contract.storage import significant
 from foreact.evaluation.exploring import Explorer
 from foreact.model import WorldActionModel
 from foreact.selection.rotations import rotation_entries
 from foreact.selection.selectors import Drawn, First, Measures, Selector, Verdict
 
 __all__ = ["Choice", "choices_of", "require_selectable"]
-
-_DIGITS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +34,7 @@ def choices_of(candidates: Candidates, rows: int) -> list[Choice]:
     """Of each row, to as many digits as are told; call and step are for those to fill in who know them."""
     assert candidates.spread is not None, "a selector measures it"
     told = zip(candidates.chosen.tolist(), candidates.scores.tolist(), candidates.spread.tolist(), strict=True)
-    return [Choice(call=0, step=0, chosen=chosen, scores=tuple(_rounded(score) for score in scores), spread=_rounded(apart))
+    return [Choice(call=0, step=0, chosen=chosen, scores=tuple(significant(score) for score in scores), spread=significant(apart))
             for chosen, scores, apart in list(told)[:rows]]
 
 
@@ -84,7 +83,3 @@ class _Witnessed(Selector):
     def judge(self, drawn: Drawn, measures: Measures) -> Verdict:
         self.drawn = drawn
         return Verdict(torch.zeros(drawn.actions.shape[:2], dtype=torch.float64))
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.{_DIGITS}g}")

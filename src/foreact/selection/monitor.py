@@ -32,6 +32,7 @@ import numpy as np
 
 from foreact.contract.config import encode
 from foreact.contract.errors import ConfigError, DatasetError
+from foreact.contract.storage import significant
 
 __all__ = ["KINDS", "Alarm", "AlarmKind", "Calibration", "Expected", "Frame", "Monitor", "Score", "calibrate", "needed"]
 
@@ -39,7 +40,6 @@ AlarmKind = Literal["mismatch", "collapse"]
 KINDS: tuple[AlarmKind, ...] = ("mismatch", "collapse")
 _LEAST_FITTED, _LEAST_SPREAD, _FLOOR = 5, 0.05, 1e-3
 """Episodes to learn an expectation from; the least deviation of log d; below this share of the median change, all is the same."""
-_DIGITS = 6
 
 
 class Frame(Protocol):
@@ -141,9 +141,10 @@ class Monitor:
         self._sum = max(0.0, self._sum + z - self._known.slack)
         self._still = self._still + 1 if all(stalled(one, self._expected[one.offset]) for one in frames) else 0
         now = {"mismatch": self._sum / self._known.mismatch, "collapse": self._still / self._known.collapse}
-        raised = tuple(Alarm(step=step, kind=kind, score=_rounded(now[kind])) for kind in KINDS if now[kind] > 1 and not self._above[kind])
+        raised = tuple(Alarm(step=step, kind=kind, score=significant(now[kind]))
+                       for kind in KINDS if now[kind] > 1 and not self._above[kind])
         self._above = {kind: now[kind] > 1 for kind in KINDS}
-        self.scores.append(Score(step=step, **{kind: _rounded(score) for kind, score in now.items()}))
+        self.scores.append(Score(step=step, **{kind: significant(score) for kind, score in now.items()}))
         self.alarms.extend(raised)
         return raised
 
@@ -234,7 +235,3 @@ def _expected(offset: int, frames: Sequence[Frame], floor: float, tail: float) -
 
     return Expected(offset=offset, base=base, slope=slope, spread=max(spread, _LEAST_SPREAD), low=float(change.min()),
                     high=float(change.max()), still=low("change"), imagined_still=low("imagined"), moving=low("motion"))
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.{_DIGITS}g}")
