@@ -38,8 +38,8 @@ def run(families: Mapping[str, Family], grid: Grid, out: Path, data: Path | None
 def evaluations(places: list[Place]) -> Iterator[list[Job]]:
     """Each with what is read in it, by study, arm, training seed and recipe."""
     seen = set()
-    for index, study in enumerate(select(places[0].grid, places[0].family.studies)):
-        chosen = [select(place.grid, place.family.studies)[index] for place in places]
+    for chosen in zip(*(select(place.grid, place.family.studies) for place in places), strict=True):
+        assert len({one.name for one in chosen}) == 1, "families have the same studies"
         names = list(dict.fromkeys(arm.name for one in chosen for arm in one.arms))
         for name in names:
             for seed in range(places[0].grid.training_seeds):
@@ -51,7 +51,6 @@ def evaluations(places: list[Place]) -> Iterator[list[Job]]:
                         seen |= {job.done for job in track}
                         if track:
                             yield [replace(job, name=f"{place.family.name}: {job.name}") for job in track]
-        assert all(one.name == study.name for one in chosen), "families have the same studies"
 
 
 def tables(families: Mapping[str, Family], grid: Grid, out: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from foreact.diagnostics.consistency.scores import Scored, of_steps
 from foreact.diagnostics.consistency.separation import between, draws
 
-__all__ = ["LEAST", "Course", "agreement", "course", "course_of", "gap", "laid_out", "mean_of", "nan_mean"]
+__all__ = ["LEAST", "Course", "agreement", "band", "course", "course_of", "gap", "laid_out", "mean_of", "nan_mean"]
 
 LEAST = 3
 """Episodes without which nothing is told of a step."""
@@ -71,14 +71,14 @@ def mean_of(found: Course, kept: Bool[np.ndarray, " episode"], *, seed: int = 0,
     count = np.isfinite(mine.values).sum(axis=0)
     told = count >= LEAST
     drawn = [nan_mean(mine.values[rows][:, told]) for rows in draws(mine.seed, seed=seed, resamples=resamples)] if told.any() else []
-    return _band(found.steps[told], nan_mean(mine.values[:, told]) if told.any() else np.zeros(0), drawn, episodes=count[told].tolist())
+    return band(found.steps[told], nan_mean(mine.values[:, told]) if told.any() else np.zeros(0), drawn, episodes=count[told].tolist())
 
 
 def gap(found: Course, *, seed: int = 0, resamples: int = 500) -> dict[str, Any]:
     """Successes less failures."""
     told = _reached(found)
     drawn = [_apart(found.at(rows), told) for rows in draws(found.seed, seed=seed, resamples=resamples)]
-    return _band(found.steps[told], _apart(found, told), drawn)
+    return band(found.steps[told], _apart(found, told), drawn)
 
 
 def agreement(one: Course, other: Course, *, seed: int = 0, resamples: int = 500) -> dict[str, Any]:
@@ -135,7 +135,8 @@ def _apart(found: Course, told: Bool[np.ndarray, " step"]) -> Float[np.ndarray, 
     return np.where(weights > 0, total / np.maximum(weights, 1e-12), np.nan)
 
 
-def _band(steps: np.ndarray, middle: np.ndarray, drawn: Sequence[np.ndarray], **more: Any) -> dict[str, Any]:
+def band(steps: np.ndarray, middle: np.ndarray, drawn: Sequence[np.ndarray], **more: Any) -> dict[str, Any]:
+    """A curve with what was drawn of it, step by step; NaN where nothing was."""
     edges = np.full((2, len(steps)), np.nan)
     if len(drawn) and len(steps):
         stack = np.stack(drawn)

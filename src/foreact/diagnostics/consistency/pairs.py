@@ -13,7 +13,7 @@ import numpy as np
 from foreact.contract.errors import DatasetError
 from foreact.contract.proportions import PairedRates
 from foreact.diagnostics.consistency.collapse import Rule, rate, stalls
-from foreact.diagnostics.consistency.courses import LEAST, laid_out, nan_mean
+from foreact.diagnostics.consistency.courses import LEAST, band, laid_out, nan_mean
 from foreact.diagnostics.consistency.scores import Scored, of_steps
 from foreact.diagnostics.consistency.separation import between, draws
 
@@ -59,11 +59,7 @@ def _along(selected: Scored, plain: Scored, entry: str, sign: float, *, seed: in
     steps, apart = steps[kept], apart[:, kept]
     half = steps >= (steps[0] + steps[-1]) / 2 if len(steps) else np.zeros(0, dtype=bool)
     drawn = [nan_mean(apart[rows]) for rows in draws(plain.seed, seed=seed, resamples=resamples)] if len(steps) else []
-    found: dict[str, Any] = {"steps": steps.tolist(), "mean": nan_mean(apart).tolist(), "pairs": np.isfinite(apart).sum(axis=0).tolist(),
-                             "low": [], "high": []}
-    for at in range(len(steps)):
-        for name, edge in zip(("low", "high"), between([one[at] for one in drawn if np.isfinite(one[at])]), strict=True):
-            found[name].append(edge)
+    found = band(steps, nan_mean(apart), drawn, pairs=np.isfinite(apart).sum(axis=0).tolist())
     for name, of in (("early", ~half), ("late", half)):
         values = [float(nan_mean(one[of])) for one in [nan_mean(apart), *drawn]] if of.any() else [float("nan")]
         found |= {name: values[0], f"{name}_interval": between([one for one in values[1:] if np.isfinite(one)])}
