@@ -38,8 +38,9 @@ def test_its_tokens_are_those_of_the_published_pipeline(encoder, tmp_path):
         wanted = reference(**words).last_hidden_state * words["attention_mask"][..., None]
     found, mask = encoder(SENTENCES, CPU)
     assert torch.equal(mask, words["attention_mask"].bool())
-    # each text is encoded without the others' filling: the same sums in another order, float32
-    assert torch.allclose(found, wanted, atol=1e-5)
+    # each text is encoded without the others' filling: the same float32 sums in another order, and which order that is depends on
+    # the processor; a wrong mask or a shifted position differs by tenths
+    torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-3)
     assert wanted.std() > 0.1
 
 
