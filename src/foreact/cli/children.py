@@ -68,7 +68,8 @@ class Children:
 
     def start(self, name: str, words: Sequence[str], log: Path, *, environment: Mapping[str, str] | None = None,
               output: Path | None = None) -> None:
-        """output: where standard output goes, in place of the log."""
+        """output: where standard output goes, in place of the log. Names of those that run at one time differ."""
+        assert name not in self._running, f"{name} is running already"
         log.parent.mkdir(parents=True, exist_ok=True)
         variables = {**os.environ, **_THREADS, **(environment or {}), PARENT: str(os.getpid())}
         with open(log, "ab") as file, nullcontext(file) if output is None else open(output, "wb") as out:

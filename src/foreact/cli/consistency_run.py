@@ -6,7 +6,7 @@ done yet, seed after seed, recipes side by side; what studies share is run once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from foreact.cli.tracks import Job, run_tracks
 from foreact.contract.config import encode
 from foreact.contract.storage import atomic_write_json
 
-__all__ = ["evaluations", "run", "tables"]
+__all__ = ["evaluations", "run", "tables", "trainings"]
 
 
 def run(families: Mapping[str, Family], grid: Grid, out: Path, data: Path | None) -> dict[str, Any]:
@@ -28,11 +28,18 @@ def run(families: Mapping[str, Family], grid: Grid, out: Path, data: Path | None
     first = next(iter(places))
     with terminate_as_interrupt(), Children() as children:
         run_tracks(children, [[job] for job in collecting(first, select(grid, first.family.studies), ())], 1, what="demonstrations")
-        run_tracks(children, [[training(place, REFERENCE, 0)] for place in places], grid.workers, what="reference")
-        others = [[training(place, REFERENCE, seed)] for seed in range(1, grid.training_seeds) for place in places]
+        run_tracks(children, list(trainings(places, [0])), grid.workers, what="reference")
+        others = trainings(places, range(1, grid.training_seeds))
         run_tracks(children, [*others, [chance(replace(first, out=out), False)]], grid.workers, what="trainings")
         run_tracks(children, list(evaluations(places)), grid.workers)
     return tables(families, grid, out)
+
+
+def trainings(places: list[Place], seeds: Iterable[int]) -> Iterator[list[Job]]:
+    """Of each recipe, seed after seed."""
+    for seed in seeds:
+        for place in places:
+            yield [_named(place, training(place, REFERENCE, seed))]
 
 
 def evaluations(places: list[Place]) -> Iterator[list[Job]]:
@@ -50,7 +57,7 @@ def evaluations(places: list[Place]) -> Iterator[list[Job]]:
                         track = [job for job in track if job.done not in seen]
                         seen |= {job.done for job in track}
                         if track:
-                            yield [replace(job, name=f"{place.family.name}: {job.name}") for job in track]
+                            yield [_named(place, job) for job in track]
 
 
 def tables(families: Mapping[str, Family], grid: Grid, out: Path) -> dict[str, Any]:
@@ -61,6 +68,11 @@ def tables(families: Mapping[str, Family], grid: Grid, out: Path) -> dict[str, A
         for name, family in families.items()}}
     atomic_write_json(out / "results.json", found)
     return found
+
+
+def _named(place: Place, job: Job) -> Job:
+    """Of another name than the same job of another recipe."""
+    return replace(job, name=f"{place.family.name}: {job.name}")
 
 
 def _places(families: Mapping[str, Family], grid: Grid, out: Path, data: Path | None) -> list[Place]:

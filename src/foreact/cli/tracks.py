@@ -34,10 +34,15 @@ class Job:
 
 
 def run_tracks(children: Children, tracks: Sequence[Sequence[Job]], workers: int, *, what: str = "study") -> None:
-    """Run `workers` tracks at a time; a verdict that is not good is no failure. Raises `ConfigError` where a command fails."""
+    """Run `workers` tracks at a time; a verdict that is not good is no failure. Raises `ConfigError` where a command fails.
+
+    A running job is told by its name, so jobs of different tracks have different ones.
+    """
     waiting = [iter(track) for track in tracks]
     running: dict[str, tuple[Job, Iterator[Job]]] = {}
     jobs = [job for track in tracks for job in track]
+    names = [name for track in tracks for name in {job.name for job in track}]
+    assert len(set(names)) == len(names), f"jobs of different tracks share a name: {sorted(names)}"
     with meter(what, len(jobs)) as bar:
         while waiting or running:
             while waiting and len(running) < workers:
