@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -153,6 +153,7 @@ class WorldActionModel(nn.Module, Buildable):
         config.check(observation, action)
         super().__init__()
         self.config, self.observation, self.action = config, observation, action
+        self.running: Callable[[], AbstractContextManager[object]] = nullcontext  # around every plan: see `acting.execution`
         dimensions = config.dimensions(observation, action)
         self.substrate = config.substrate.build(observation)
         self.beside = nn.ModuleDict({part.name: part.substrate.build(observation) for part in config.beside})
@@ -290,8 +291,7 @@ class WorldActionModel(nn.Module, Buildable):
     def _encode_context(self, context: Context, history: Tensor, visual: Tensor | None, through: Through | None) -> Encoded:
         text, text_mask = self.text(context.instruction, device=self.device)
         states = self.state_scaler(context.state)
-        past = context.past_actions
-        parts = self.parts
+        past, parts = context.past_actions, self.parts
         masks = (scaler.used for scaler in (self.action_scaler, self.state_scaler))
         action_mask, state_mask = (None if used is None else used.expand(context.batch, -1) for used in masks)
         plain = Reader(expose=lambda name, values: parts[name].expose(values))
@@ -321,7 +321,7 @@ class WorldActionModel(nn.Module, Buildable):
         self._require_committable(context)
         start = time.perf_counter()
         noise = noise or SeededNoise([0] * context.batch, self.device)
-        with self._counting() as evaluations:
+        with self.running(), self._counting() as evaluations:
             context = context.to(self.device)
             encoded = self._encode_context(context, self.eye.encode(context.scene), None, through)
             if selector is None:

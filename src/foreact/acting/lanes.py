@@ -85,18 +85,21 @@ class Lanes:
     """Plans of `model` in batches of `lanes` rows; 0 takes every batch as it comes, and results then depend on it.
 
     alone: each episode is planned by itself. remembers: with the memory that it carries from call to call; None for where it is alone.
+    fixed: no batch is of another size than `lanes`, but for those of one.
     """
 
-    def __init__(self, model: WorldActionModel, *, lanes: int, alone: bool, remembers: bool | None = None) -> None:
-        self.model, self.lanes, self.alone = model.eval(), 1 if alone else lanes, alone
+    def __init__(self, model: WorldActionModel, *, lanes: int, alone: bool, remembers: bool | None = None, fixed: bool = False) -> None:
+        self.model, self.lanes, self.alone, self.fixed = model.eval(), 1 if alone else lanes, alone, fixed
         self.remembers = alone if remembers is None else remembers
         self._trusted: dict[tuple[int, Selector | None], bool] = {}
 
-    def try_out(self) -> Plan:
-        """A plan of random data: one-time set-up is nobody's latency."""
+    def warm_up(self) -> Plan:
+        """Plans of random data, one of each size where sizes are fixed: one-time set-up is nobody's latency. Returns the last."""
         coupling, model = self.model.config.coupling, self.model
-        return model.plan(fake_context(model.observation, batch=1, history=coupling.history, past=coupling.past_actions,
-                                       actions=model.action.size))
+        for rows in dict.fromkeys((1, self.lanes) if self.fixed else (1,)):
+            plan = model.plan(fake_context(model.observation, batch=rows, history=coupling.history, past=coupling.past_actions,
+                                           actions=model.action.size))
+        return plan
 
     def show(self, seat: Acting, observation: Observation) -> None:
         """The present of a seat that is to be planned; of the past, only what the model looks at is kept."""
@@ -112,10 +115,10 @@ class Lanes:
         size, lanes, choice = len(seats), self.lanes, None if choosing is None else choosing.selector
         if not lanes or size <= lanes:
             return [self.call(seats, slice(0, size), lanes or size, stand_in, choosing)]
-        if self._trusted.get((size, choice)):
+        if not self.fixed and self._trusted.get((size, choice)):
             return [self.call(seats, slice(0, size), size, stand_in, choosing)]
         parts = [self.call(seats, slice(start, min(start + lanes, size)), lanes, stand_in, choosing) for start in range(0, size, lanes)]
-        if (size, choice) not in self._trusted:
+        if not self.fixed and (size, choice) not in self._trusted:
             whole = self.call(seats, slice(0, size), size, stand_in, choosing)
             self._trusted[size, choice] = all(_same(whole.plan, made) for made in parts)
         return parts

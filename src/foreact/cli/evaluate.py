@@ -46,6 +46,7 @@ settings (each as key=value or --key value)
   disturb.step=40        disturb.kind=teleport|push|friction      disturb.size=0.1 (metres, or a factor of the friction)   any of them
                          changes the world secretly before that step, without a word to the policy
   clock=free|charged|wall  whether the world waits while a plan is made; charged: each costs clock_ms=MS of its time; wall: what it took
+  precision=float32|bfloat16|int8   compile=off|default|graphs   how plans are computed; another protocol: --across precision compares
   foresight=own|expert|noise|zero what the action reads in place of the imagined future; expert: what the scripted expert would bring about
   environment.distractors=[]  tasks whose things may stand in the scene under semantic (default: those of the tasks evaluated together)
   environment.standing=2      how many of them stand       environment.variants=[]  the sizes and shapes of instance (default: all)
@@ -54,7 +55,7 @@ settings (each as key=value or --key value)
 SETTINGS = True
 KEYS = ("seeds_per_task", "seed_start", "out_of_bounds", "stop_after_success", "lanes", "envs", "workers", "on", "vector", "foresight",
         "consistency", "consistency_teacher", "freeze", "selector", "monitor", "monitor_action",
-        "clock", "clock_ms")
+        "clock", "clock_ms", "precision", "compile")
 _CONTROLS = ("expert", "random", "still")
 _SELECTORS = {"consensus": "Consensus", "weighted": "Weighted", "value": "HighestValue", "medoid": "Medoid", "actions": "ActionConsensus",
               "exploring": "Exploring", "random": "RandomChoice", "first": "First"}
@@ -185,7 +186,7 @@ def _folder(options: argparse.Namespace, config: EvaluationConfig, of_model: lis
     rules = {key: value for key, value in encode(config).items()
              if key in ("environment", "tasks", "conditions", "out_of_bounds", "stop_after_success", "lanes")
              or (key in ("rollback", "selector", "freeze", "disturb") and value is not None) or (key == "consistency" and value != "off")
-             or (key in ("clock", "clock_ms") and config.clock != "free")}
+             or (key in ("clock", "clock_ms") and config.clock != "free") or key in config.execution.rules}
     if config.guard is not None:
         rules["monitor"] = [config.guard.calibration.fingerprint, config.guard.action]
     for condition, names in _OF_SHIFT.items():  # what a condition that is not evaluated would do is no rule

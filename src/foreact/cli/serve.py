@@ -37,6 +37,7 @@ settings (each as key=value or --key value)
   lanes=4           batch=16                    wait_ms=4             imagine=true      seed=0
   sessions=128      idle_seconds=600            keep_seconds=60       send_seconds=10   drain_seconds=20
   mistakes=8        message_bytes=0 (four times what the cameras and the state take)
+  precision=float32|bfloat16|int8               compile=off|default|graphs: how plans are computed, and how soon it is ready
   model.coupling.steps=4 ...   any setting of the model that changes no weight
 lanes=4 gives the actions that `foreact eval` measured; lanes=1 is faster for a single robot, and differs in the last bits."""
 SETTINGS = True

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from foreact.acting.execution import Execution
 from foreact.acting.lanes import Choosing, Lanes, Made, context_of, noise_seed
 from foreact.contract.axes import Memory, Noise, Regime, Session
 from foreact.contract.config import Buildable, Config
@@ -137,6 +138,7 @@ class Controller:
     selector: chooses among candidates, `until` its share of an episode of `horizon` control steps.
     guard: what is done when what was imagined and what comes drift apart.
     clock: what a plan costs in the environment's time. With clock=wall every plan is made alone, as for one robot.
+    execution: how plans are computed; `model` is what was made of the given one for that.
     alone_ms: how long the plan of a single episode took, unpadded: what one robot waits for. Timed a few times at the start.
 
     Under a regime that carries a memory from call to call, every episode is planned alone, so nothing can depend on its neighbours.
@@ -147,11 +149,12 @@ class Controller:
     def __init__(self, model: WorldActionModel, regime: Regime | None = None, *, lanes: int = 4, imagine: bool = False,
                  foresight: Foresight = "own", consistency: Distance = "off", teacher: str | None = None,
                  freeze: int | None = None, selector: Selector.Config | None = None, horizon: float = math.inf,
-                 guard: Guard | None = None, clock: Clock | None = None) -> None:
-        self.freeze, self.clock = freeze, clock or Clock()
-        self.model, self.regime = model.eval(), regime or model.regime
+                 guard: Guard | None = None, clock: Clock | None = None, execution: Execution | None = None) -> None:
+        self.freeze, self.clock, execution = freeze, clock or Clock(), execution or Execution()
+        self.model, self.regime = execution.prepare(model.eval()), regime or model.regime
         remembers = self.regime.persistent
-        self._lanes = Lanes(self.model, lanes=lanes, alone=remembers or self.clock.mode == "wall", remembers=remembers)
+        self._lanes = Lanes(self.model, lanes=lanes, alone=remembers or self.clock.mode == "wall", remembers=remembers,
+                            fixed=execution.fixed_shapes)
         if self.clock.mode != "free":
             require_holding(model.observation, model.action)
         self.imagine = imagine and model.substrate.watchable
@@ -167,7 +170,7 @@ class Controller:
             require_selectable(self.model, selector)
             self._selector, self._select_until = selector.build(), selector.until * horizon
             self._explorer = Explorer(self.model) if "world" in self._selector.needs else None
-        self._gives_value = self._lanes.try_out().value is not None
+        self._gives_value = self._lanes.warm_up().value is not None
 
     def due(self, seat: Seat) -> bool:
         """Whether the seat wants a plan now; one that is under way and has come is handed over."""

@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from foreact.acting.execution import Compile, Execution, Precision
 from foreact.contract.config import Config
 from foreact.contract.errors import ConfigError, DatasetError
 from foreact.contract.progress import meter
@@ -71,6 +72,7 @@ class EvaluationConfig:
     monitor: the calibration by which episodes are watched (see `guard.py`), in its distance; monitor_action: what an alarm does.
     disturb: change the world secretly while episodes run (see `envs/disturbance.py`); None, the default, never does.
     clock: whether the world waits while a plan is made (see `clock.py`); clock_ms: what each costs where that is charged.
+    precision, compile: how plans are computed (see `acting/execution.py`).
     rollback: go back when the value of a plan falls (see `selection/rollback.py`); None, the default, never does.
     selector: draw several candidates for each plan and choose among them (see `selection/selectors.py`); None takes the first.
     """
@@ -99,6 +101,8 @@ class EvaluationConfig:
     disturb: Disturbance | None = None
     clock: clocks.Mode = "free"
     clock_ms: float = 0.0
+    precision: Precision = "float32"
+    compile: Compile = "off"
 
     def __post_init__(self) -> None:
         if self.timing.mode != "free" and self.rollback is not None:
@@ -122,6 +126,9 @@ class EvaluationConfig:
             if self.rollback is not None:
                 raise ConfigError("going back would undo the secret change", where="evaluation.disturb", found=self.disturb,
                                   accepted="one of rollback and disturb", next_step="rollback=null or disturb=null")
+        if self.execution.fixed_shapes and not self.lanes:
+            raise ConfigError("what is compiled takes batches of one size", where="evaluation.lanes", found=self.lanes,
+                              accepted="1 or more", next_step="lanes=4, or compile=off")
         if self.vector == "async" and (self.workers > 1 or self.on == "ray"):
             raise ConfigError("async environments belong to one local worker", where="evaluation.vector",
                               found=f"workers = {self.workers}, on = {self.on}", next_step="choose workers=1 or vector=sync")
@@ -129,6 +136,10 @@ class EvaluationConfig:
     @property
     def timing(self) -> Clock:
         return Clock(mode=self.clock, ms=self.clock_ms)
+
+    @property
+    def execution(self) -> Execution:
+        return Execution(precision=self.precision, compile=self.compile)
 
     @property
     def episodes(self) -> tuple[Episode, ...]:
@@ -148,7 +159,8 @@ class EvaluationConfig:
         return SlotRules(environment=self.environment, policy=policy, out_of_bounds=self.out_of_bounds,
                          stop_after_success=self.stop_after_success, footage=footage, rollback=self.rollback, foresight=self.foresight,
                          consistency=self.consistency, consistency_teacher=self.consistency_teacher, freeze=self._freeze_step,
-                         selector=self.selector, guard=self.guard, disturb=self.disturb, clock=self.timing)
+                         selector=self.selector, guard=self.guard, disturb=self.disturb, clock=self.timing,
+                         execution=self.execution)
 
     @cached_property
     def guard(self) -> Guard | None:
@@ -180,7 +192,8 @@ class EvaluationConfig:
             **({} if self.disturb is None else {"disturb": self.disturb}),
             **({} if self.guard is None else {
                 "monitor": {"calibration": self.guard.calibration.fingerprint, "action": self.guard.action}}),
-            **({} if self.foresight == "own" else {"foresight": self.foresight})}), specs
+            **({} if self.foresight == "own" else {"foresight": self.foresight}),
+            **self.execution.rules}), specs
 
 
 def evaluate(policy: WorldActionModel | Policy.Config, config: EvaluationConfig, *, out: Path | str | None = None) -> Result:
@@ -202,23 +215,8 @@ def evaluate(policy: WorldActionModel | Policy.Config, config: EvaluationConfig,
             Witness(policy, config.consistency, config.consistency_teacher)  # refuses before anything runs
         if config.selector is not None:
             require_selectable(policy, config.selector)
-    elif config.selector is not None:
-        raise ConfigError("a control has no candidates", where="evaluation.selector", found=type(config.selector).owner.__name__,
-                          next_step="selector=null")
-    elif config.consistency != "off":
-        raise ConfigError("a control imagines nothing", where="evaluation.consistency", found=config.consistency,
-                          next_step="consistency=off")
-    elif config.foresight != "own":
-        raise ConfigError("a control imagines nothing", where="evaluation.foresight", found=config.foresight, next_step="foresight=own")
-    elif config.freeze is not None:
-        raise ConfigError("only a model is frozen; a control that stands still is `still`", where="evaluation.freeze", found=config.freeze,
-                          next_step="freeze=null")
-    elif config.clock != "free":
-        raise ConfigError("a control makes no plans that could be charged", where="evaluation.clock", found=config.clock,
-                          next_step="clock=free")
-    elif config.rollback is not None:
-        raise ConfigError("a rollback is decided by the value of each plan, and a control makes no plans", where="evaluation.rollback",
-                          found=source.identity["type"], accepted="a model whose plans have a value", next_step="set rollback=null")
+    else:
+        _require_fit_for_a_control(config, source)
     if config.videos != Videos() and out is None:
         raise ConfigError("filming needs a folder", where="evaluation.videos", found=config.videos, next_step="give out=")
     ledger = _Ledger(None if out is None else Path(out), source, protocol, config)
@@ -236,6 +234,30 @@ def evaluate(policy: WorldActionModel | Policy.Config, config: EvaluationConfig,
         _film(policy, source, config, result, specs, Path(out) / RECORDINGS)
         result.save(out)
     return result
+
+
+def _require_fit_for_a_control(config: EvaluationConfig, source: ControlSource) -> None:
+    """Raise `ConfigError` for what only a model can do."""
+    if config.selector is not None:
+        raise ConfigError("a control has no candidates", where="evaluation.selector", found=type(config.selector).owner.__name__,
+                          next_step="selector=null")
+    if config.consistency != "off":
+        raise ConfigError("a control imagines nothing", where="evaluation.consistency", found=config.consistency,
+                          next_step="consistency=off")
+    if config.foresight != "own":
+        raise ConfigError("a control imagines nothing", where="evaluation.foresight", found=config.foresight, next_step="foresight=own")
+    if config.freeze is not None:
+        raise ConfigError("only a model is frozen; a control that stands still is `still`", where="evaluation.freeze", found=config.freeze,
+                          next_step="freeze=null")
+    if config.clock != "free":
+        raise ConfigError("a control makes no plans that could be charged", where="evaluation.clock", found=config.clock,
+                          next_step="clock=free")
+    if config.rollback is not None:
+        raise ConfigError("a rollback is decided by the value of each plan, and a control makes no plans", where="evaluation.rollback",
+                          found=source.identity["type"], accepted="a model whose plans have a value", next_step="set rollback=null")
+    if config.execution != Execution():
+        raise ConfigError("a control computes nothing", where="evaluation.precision", found=config.execution.rules,
+                          next_step="precision=float32 compile=off")
 
 
 def _run(policy: WorldActionModel | Policy.Config, source: Source, config: EvaluationConfig, missing: Sequence[Episode],

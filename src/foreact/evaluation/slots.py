@@ -22,6 +22,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
+from foreact.acting.execution import Execution
 from foreact.contract.config import Config
 from foreact.envs.base import Environment, Observation, Snapshot
 from foreact.envs.disturbance import Disturbance, disturb
@@ -75,6 +76,7 @@ class SlotRules:
     guard: Guard | None = None
     disturb: Disturbance | None = None
     clock: Clock = field(default_factory=Clock)
+    execution: Execution = field(default_factory=Execution)
 
     @property
     def instants(self) -> int:

@@ -52,9 +52,10 @@ class Desk:
     """Plans for all sessions. connected: how many there are."""
 
     def __init__(self, model: WorldActionModel, settings: ServerSettings, metrics: Metrics, connected: Callable[[], int]) -> None:
-        self._model, self._settings, self._metrics, self._connected = model, settings, metrics, connected
+        self._model = model = settings.execution.prepare(model)
+        self._settings, self._metrics, self._connected = settings, metrics, connected
         self._regime, self._coupling = model.regime, model.config.coupling
-        self._lanes = Lanes(model, lanes=settings.lanes, alone=self._regime.persistent)
+        self._lanes = Lanes(model, lanes=settings.lanes, alone=self._regime.persistent, fixed=settings.execution.fixed_shapes)
         self._low, self._high = np.float32(model.action.low), np.float32(model.action.high)
         self._keep = max(self._coupling.past_actions, self._coupling.horizon)
         self.imagines = settings.imagine and model.substrate.watchable and bool(self._coupling.future_offsets)
@@ -108,7 +109,7 @@ class Desk:
     def _warm_up(self) -> None:
         """Every batch that will occur is planned once, so that nobody waits for set-up or is planned in an untested batch."""
         lanes, coupling = self._lanes.lanes, self._coupling
-        self._lanes.try_out()
+        self._lanes.warm_up()
         most = 1 if self._lanes.alone else self._settings.batch // lanes * lanes
         context = fake_context(self._model.observation, batch=most, history=1)
         seats = [Served(name="", seed=i) for i in range(most)]

@@ -67,6 +67,7 @@ class Server:
                 "observation": encode(model.observation), "action": encode(model.action), "horizon": coupling.horizon,
                 "replan": model.config.regime.period() or coupling.horizon, "regime": model.regime.name, "memory": model.regime.persistent,
                 "future_offsets": list(coupling.future_offsets), "imagines": self._desk.imagines, "lanes": self._settings.lanes,
+                "precision": self._settings.precision,
                 "message_bytes": self._limits.bytes, "idle_seconds": self._settings.idle_seconds}
 
     async def run(self, stop: asyncio.Event, *, listening: Callable[[int], None] = lambda port: None,

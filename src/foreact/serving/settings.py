@@ -7,6 +7,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from foreact.acting.execution import Compile, Execution, Precision
 from foreact.contract.errors import ConfigError
 from foreact.contract.specs import ObservationSpec
 
@@ -20,6 +21,7 @@ class ServerSettings:
 
     lanes: the batch that defines a plan. batch: plans that are made together at most. wait_ms: how long a plan waits for others to share
     its batch. imagine: whether the imagined future may be asked for. seed: of the first episode of every session.
+    precision, compile: how plans are computed (`foreact.acting.execution`).
 
     sessions: connections at a time, and as many again that are kept for clients to come back to. idle_seconds: silence after which a
     session ends. keep_seconds: how long it is kept when its connection breaks. send_seconds: how long a client may take to read.
@@ -38,6 +40,8 @@ class ServerSettings:
     wait_ms: float = 4.0
     imagine: bool = True
     seed: int = 0
+    precision: Precision = "float32"
+    compile: Compile = "off"
     sessions: int = 128
     idle_seconds: float = 600.0
     keep_seconds: float = 60.0
@@ -60,6 +64,10 @@ class ServerSettings:
             raise ConfigError("whoever reaches this address could move the robot", where="serve.host", found=self.host,
                               accepted="127.0.0.1, or another address with a token",
                               next_step="token_file=FILE, or open=true where the network itself is trusted")
+
+    @property
+    def execution(self) -> Execution:
+        return Execution(precision=self.precision, compile=self.compile)
 
     def token(self) -> str | None:
         """The word that clients must know."""
