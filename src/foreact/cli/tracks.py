@@ -36,13 +36,11 @@ class Job:
 def run_tracks(children: Children, tracks: Sequence[Sequence[Job]], workers: int, *, what: str = "study") -> None:
     """Run `workers` tracks at a time; a verdict that is not good is no failure. Raises `ConfigError` where a command fails.
 
-    A running job is told by its name, so jobs of different tracks have different ones.
+    A running job is told by the file that it makes: names are for people, and arms of two studies may share one.
     """
     waiting = [iter(track) for track in tracks]
     running: dict[str, tuple[Job, Iterator[Job]]] = {}
     jobs = [job for track in tracks for job in track]
-    names = [name for track in tracks for name in {job.name for job in track}]
-    assert len(set(names)) == len(names), f"jobs of different tracks share a name: {sorted(names)}"
     with meter(what, len(jobs)) as bar:
         while waiting or running:
             while waiting and len(running) < workers:
@@ -51,23 +49,23 @@ def run_tracks(children: Children, tracks: Sequence[Sequence[Job]], workers: int
                 if job is not None:
                     if job.told is not None:
                         job.told.parent.mkdir(parents=True, exist_ok=True)
-                    children.start(job.name, job.words, job.log, output=job.told)
-                    running[job.name] = (job, track)
-            bar.at(sum(job.done.exists() for job in jobs), ", ".join(running))
+                    children.start(str(job.done), job.words, job.log, output=job.told)
+                    running[str(job.done)] = (job, track)
+            bar.at(sum(job.done.exists() for job in jobs), ", ".join(job.name for job, _ in running.values()))
             time.sleep(0.25)
             _settle(children, running, waiting)
 
 
 def _settle(children: Children, running: dict[str, tuple[Job, Iterator[Job]]], waiting: list[Iterator[Job]]) -> None:
     """Take in what has ended; its track goes on in front."""
-    for name, log, code in children.ended():
-        job, track = running.pop(name)
+    for done, log, code in children.ended():
+        job, track = running.pop(done)
         if job.words[0] == "train" and code == 0:
             job.done.touch()
         if job.told is not None and code == 0:
             job.told.replace(job.done)
         if not job.done.exists():
             lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-6:]
-            raise ConfigError(f"{name} failed", where=str(log), found=f"exit code {code}:\n    " + "\n    ".join(lines),
+            raise ConfigError(f"{job.name} failed", where=str(log), found=f"exit code {code}:\n    " + "\n    ".join(lines),
                               next_step="mend the cause; the same command goes on from what is done")
         waiting.insert(0, track)
