@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import ssl
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -53,7 +54,9 @@ class Plan:
 class Client:
     """address: `ws://HOST:PORT` or `wss://...`. token: the word that the server asks for. certificate: a PEM file that signs the server's,
     where no known authority does. patience: seconds for which a broken connection is tried again. answer_seconds: how long one answer may
-    take. `metadata` is what the server says of the model: specs, horizon, replan."""
+    take. `metadata` is what the server says of the model: specs, horizon, replan.
+
+    Several threads may ask; one waits for the other. Closed, it stays so: a question that is under way then raises `Unreachable`."""
 
     def __init__(self, address: str = "ws://127.0.0.1:8000", *, token: str | None = None, certificate: str | None = None,
                  patience: float = 60.0, answer_seconds: float = 60.0, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -61,6 +64,7 @@ class Client:
         self._tls = ssl.create_default_context(cafile=certificate) if address.startswith("wss:") else None
         self._answer_seconds = answer_seconds
         self._numbers, self._connection, self._socket = itertools.count(), ExitStack(), None
+        self._turn, self._closed = threading.Lock(), False
         self._session: str | None = None
         self._episode: dict[str, Any] = {}
         self.restarts = 0
@@ -91,8 +95,8 @@ class Client:
         return about
 
     def close(self) -> None:
-        self._connection.close()
-        self._socket = None
+        self._closed = True
+        self._hang_up()
 
     def __enter__(self) -> Client:
         return self
@@ -101,6 +105,10 @@ class Client:
         self.close()
 
     def _ask(self, message: dict[str, Any]) -> dict[str, Any]:
+        with self._turn:
+            return self._asked(message)
+
+    def _asked(self, message: dict[str, Any]) -> dict[str, Any]:
         packed, before = pack(message), self.restarts
 
         def once() -> str | bytes:
@@ -109,8 +117,11 @@ class Client:
             again = packed
             if self.restarts > before and "executed" in message["foreact"]:  # the new session has no last plan to put this beside
                 again = pack({**message, "foreact": {k: v for k, v in message["foreact"].items() if k != "executed"}})
-            self._socket.send(again)
-            return self._socket.recv(timeout=self._answer_seconds)
+            socket = self._socket
+            if socket is None:  # closed meanwhile
+                raise Unreachable(f"{self._address}: this client is closed")
+            socket.send(again)
+            return socket.recv(timeout=self._answer_seconds)
 
         answer = self._persist(once)
         if isinstance(answer, str):
@@ -121,20 +132,22 @@ class Client:
         """Try until it succeeds or patience ends."""
         until, pause = time.monotonic() + self._patience, 0.05
         while True:
+            if self._closed:
+                raise Unreachable(f"{self._address}: this client is closed")
             try:
                 return once()
             except InvalidStatus as error:
-                self.close()
+                self._hang_up()
                 if error.response.status_code in (401, 403):
                     raise Refused(f"the server does not know this client: {error.response.body.decode(errors='replace').strip()}") from None
                 failure: Exception = error
             except (OSError, WebSocketException, TimeoutError) as error:
-                self.close()
+                self._hang_up()
                 if isinstance(error, ssl.SSLCertVerificationError):
                     raise Refused(f"the server's certificate is not trusted: {error.verify_message}") from None
                 failure = error
             except BaseException:  # interrupted between question and answer: the next answer would be the wrong one
-                self.close()
+                self._hang_up()
                 raise
             if time.monotonic() + pause > until:
                 raise Unreachable(f"{self._address}: no answer in {self._patience:g} s ({type(failure).__name__}: {failure})") from failure
@@ -143,7 +156,7 @@ class Client:
 
     def _connect(self) -> None:
         headers = {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
-        self.close()
+        self._hang_up()
         socket = self._connection.enter_context(connect(
             self._address, compression=None, max_size=None, additional_headers=headers, ssl=self._tls, open_timeout=10))
         self.metadata = unpack(socket.recv(timeout=self._answer_seconds))["foreact"]
@@ -152,6 +165,13 @@ class Client:
         else:
             self._take_up(socket)
         self._socket = socket
+        if self._closed:  # meanwhile
+            self._hang_up()
+            raise Unreachable(f"{self._address}: this client is closed")
+
+    def _hang_up(self) -> None:
+        self._connection.close()
+        self._socket = None
 
     def _take_up(self, socket: Any) -> None:
         """Go on with the session, or begin its episode anew where the server has forgotten it."""
