@@ -1,13 +1,18 @@
 """The bytes are openpi's: its released client is served, and ours writes what it writes."""
 
+from dataclasses import replace
+
 import msgpack
 import numpy as np
 import pytest
 from websockets.sync.client import connect
 
+from foreact.serving.background import serving
+from foreact.serving.settings import ServerSettings
 from foreact.serving.wire import WireLimits, pack, unpack
 from foreact_client import ChunkPlayer, Client
 from foreact_client import wire as client_wire
+from tiny_members import alive, config
 
 LIMITS = WireLimits(bytes=1 << 20)
 VALUES = {"images": {"a": np.arange(12, dtype=np.uint8).reshape(2, 2, 3)}, "state": np.float32([1.5, -2.0]), "prompt": "go",
@@ -89,6 +94,16 @@ def test_the_future_is_shown_on_request(address, episode):
         shown = client.plan(episode(4)[1], imagine=True)
     assert shown.offsets == (4, 8) and set(shown.imagined) == {"front", "hand"}
     assert shown.imagined["front"].shape == (2, 16, 16, 3) and shown.imagined["front"].dtype == np.uint8
+
+
+def test_a_model_that_acts_without_imagining_is_served(episode):
+    """And says so: a future that is asked for is not there."""
+    whole = config("JointGeneration")
+    sees = {"action": ("frame", "state", "action"), "state": ("frame", "state")}
+    coupling = replace(whole.coupling, sees=sees, levels="independent", future_at_test="absent")
+    with serving(alive(replace(whole, coupling=coupling)), ServerSettings(port=0)) as address, Client(address) as client:
+        assert not client.metadata["imagines"]
+        assert not client.plan(episode(4)[0], imagine=True).imagined
 
 
 def test_a_player_asks_when_a_plan_is_used_up(address, episode):

@@ -109,7 +109,8 @@ class Desk:
     def _warm_up(self) -> None:
         """Every batch that will occur is planned once, so that nobody waits for set-up or is planned in an untested batch."""
         lanes, coupling = self._lanes.lanes, self._coupling
-        self._lanes.warm_up()
+        future = self._lanes.warm_up().future
+        self.imagines = self.imagines and future is not None
         most = 1 if self._lanes.alone else self._settings.batch // lanes * lanes
         context = fake_context(self._model.observation, batch=most, history=1)
         seats = [Served(name="", seed=i) for i in range(most)]
