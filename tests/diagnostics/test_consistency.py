@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from foreact.acting.consistency import Realised
 from foreact.contract.errors import DatasetError
 from foreact.diagnostics.consistency.collapse import stalled, stillness
 from foreact.diagnostics.consistency.motion import spearman
@@ -20,7 +21,6 @@ from foreact.diagnostics.consistency.separation import (
     separation,
     slope_sign,
 )
-from foreact.evaluation.consistency import Realised
 
 linear = pytest.importorskip("sklearn.linear_model")
 metrics = pytest.importorskip("sklearn.metrics")

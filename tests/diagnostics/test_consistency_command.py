@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from foreact.acting.consistency import Realised
 from foreact.cli.main import run
 from foreact.cli.stalled_films import stalled_films
 from foreact.diagnostics.consistency.collapse import Rule
-from foreact.evaluation.consistency import Realised
 from foreact.evaluation.protocol import Protocol
 from foreact.evaluation.recording import Recording, RecordingMeta
 from foreact.evaluation.result import Result, line_of

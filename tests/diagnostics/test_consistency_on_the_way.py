@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from foreact.acting.consistency import Realised
 from foreact.contract.errors import DatasetError
 from foreact.diagnostics.consistency.collapse import Rule, floors, natural, stalls, tried
 from foreact.diagnostics.consistency.correction import corrected, difficulty, with_correction, with_frozen
@@ -13,7 +14,6 @@ from foreact.diagnostics.consistency.examination import Frozen, examine
 from foreact.diagnostics.consistency.motion import change_by_alignment, pearson, relation, spearman
 from foreact.diagnostics.consistency.pairs import compared, paired
 from foreact.diagnostics.consistency.scores import scored
-from foreact.evaluation.consistency import Realised
 
 stats = pytest.importorskip("scipy.stats")
 SPREAD = {"resamples": 60}

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from foreact.acting.consistency import Awaited, Witness
 from foreact.contract.axes import SeededNoise
 from foreact.contract.config import encode
 from foreact.contract.context import Scene
 from foreact.contract.errors import ConfigError
-from foreact.evaluation.consistency import Awaited, Witness
 from foreact.evaluation.controller import Seat, context_of, noise_seed
 from foreact.evaluation.evaluate import EvaluationConfig, evaluate
 from foreact.evaluation.policies import HoldStill

@@ -20,10 +20,11 @@ from foreact.envs.disturbance import Disturbance, disturb
 from foreact.envs.metaworld import MetaWorld
 from foreact.evaluation.controller import noise_seed
 from foreact.evaluation.evaluate import EvaluationConfig, evaluate
-from foreact.evaluation.guard import Guard, read_calibration
+from foreact.evaluation.guard import Guard
 from foreact.evaluation.policies import HoldStill
 from foreact.evaluation.result import Result
 from foreact.evaluation.rollout import EpisodeRecord
+from foreact.selection.calibration_file import read_calibration
 from foreact.selection.rollback import Rollback
 
 REPLAN, OFFSETS, HORIZON, WRONG = 6, (4, 8), 8, 0.1

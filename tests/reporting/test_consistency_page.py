@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from browser import Browser
 
+from foreact.acting.consistency import Realised
 from foreact.cli.diagnose_consistency import _plain
 from foreact.diagnostics.consistency.examination import Frozen, examine
 from foreact.diagnostics.consistency.separation import PAPER
-from foreact.evaluation.consistency import Realised
 from foreact.reporting.consistency import write_consistency_page
 
 EVIL = "<img src=x onerror=window.ran=1>"

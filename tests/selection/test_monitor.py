@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from foreact.contract.errors import ConfigError, DatasetError
-from foreact.evaluation.guard import read_calibration, write_calibration
+from foreact.selection.calibration_file import read_calibration, write_calibration
 from foreact.selection.monitor import Calibration, Expected, Monitor, calibrate, due, needed, stalled, surprise
 
 KNOWN = {"policy": "one", "distance": "latent"}

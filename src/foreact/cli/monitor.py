@@ -56,8 +56,8 @@ def main(options: argparse.Namespace, settings: list[str]) -> Result:
 
 def _calibrate(folder: Path, options: argparse.Namespace) -> Result:
     from foreact.contract.config import encode
-    from foreact.evaluation.guard import write_calibration
     from foreact.evaluation.result import Result as Evaluation
+    from foreact.selection.calibration_file import write_calibration
     from foreact.selection.monitor import calibrate
 
     evaluation = Evaluation.load(folder)

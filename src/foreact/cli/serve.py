@@ -30,6 +30,7 @@ examples
   foreact serve runs/joint
   foreact serve runs/joint port=9000 lanes=1
   foreact serve runs/joint host=0.0.0.0 token_file=robot.token certificate=server.pem key=server-key.pem
+  foreact serve runs/uwm monitor=runs/uwm/monitor.json     every session is watched; a client may ask for the scores
   foreact serve runs/joint --check           warm up, plan once over the wire, say what a client would be told, and stop
 
 settings (each as key=value or --key value)
@@ -38,6 +39,7 @@ settings (each as key=value or --key value)
   sessions=128      idle_seconds=600            keep_seconds=60       send_seconds=10   drain_seconds=20
   mistakes=8        message_bytes=0 (four times what the cameras and the state take)
   precision=float32|bfloat16|int8               compile=off|default|graphs: how plans are computed, and how soon it is ready
+  monitor=FILE (of `foreact monitor calibrate`)         monitor_teacher=FOLDER (where its distance is perceptual)
   model.coupling.steps=4 ...   any setting of the model that changes no weight
 lanes=4 gives the actions that `foreact eval` measured; lanes=1 is faster for a single robot, and differs in the last bits."""
 SETTINGS = True

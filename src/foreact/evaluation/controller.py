@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from foreact.acting.consistency import Awaited, Distance, Witness
 from foreact.acting.execution import Execution
 from foreact.acting.lanes import Choosing, Lanes, Made, context_of, noise_seed
 from foreact.contract.axes import Memory, Noise, Regime, Session
@@ -24,7 +25,6 @@ from foreact.contract.errors import ConfigError, SpecError
 from foreact.contract.specs import ActionSpec
 from foreact.envs.base import Environment, Observation
 from foreact.evaluation.clock import Clock, Waiting, holding, require_holding
-from foreact.evaluation.consistency import Awaited, Distance, Witness
 from foreact.evaluation.exploring import Explorer, TryOut
 from foreact.evaluation.foresight import Foresight, require_read, stand_in
 from foreact.evaluation.guard import Guard

@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from foreact.acting.consistency import Distance, Witness
 from foreact.acting.execution import Compile, Execution, Precision
 from foreact.contract.config import Config
 from foreact.contract.errors import ConfigError, DatasetError
@@ -27,12 +28,11 @@ from foreact.envs.disturbance import Disturbance, require_disturbable
 from foreact.envs.metaworld import MetaWorld
 from foreact.evaluation import clock as clocks
 from foreact.evaluation.clock import Clock
-from foreact.evaluation.consistency import Distance, Witness
 from foreact.evaluation.controller import OutOfBounds, Policy
 from foreact.evaluation.filming import Videos, recording_of, worth_filming
 from foreact.evaluation.foresight import Foresight, require_read
 from foreact.evaluation.freezing import freezing_rule, freezing_step
-from foreact.evaluation.guard import Guard, MonitorAction, read_calibration
+from foreact.evaluation.guard import Guard, MonitorAction
 from foreact.evaluation.protocol import Protocol, require_same
 from foreact.evaluation.result import EPISODES, RECORDINGS, Result, line_of, ordered, read_episodes
 from foreact.evaluation.rollout import EpisodeRecord
@@ -41,6 +41,7 @@ from foreact.evaluation.slots import Episode, SlotRules
 from foreact.evaluation.sources import ControlSource, ModelSource, Source, source_of
 from foreact.evaluation.workers import in_processes, in_this_process, over_ray
 from foreact.model import WorldActionModel
+from foreact.selection.calibration_file import read_calibration
 from foreact.selection.rollback import Rollback
 from foreact.selection.selectors import Selector
 

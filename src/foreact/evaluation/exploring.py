@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from foreact.acting.consistency import Witness
 from foreact.envs.base import Observation
-from foreact.evaluation.consistency import Witness
 from foreact.model import WorldActionModel
 from foreact.selection.selectors import Drawn
 

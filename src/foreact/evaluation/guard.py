@@ -10,25 +10,20 @@ anyway when an alarm rises, and `replan` differs from `record` in what it gives 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from foreact.contract.config import decode, encode
-from foreact.contract.errors import ConfigError, DatasetError
-from foreact.contract.storage import atomic_write_json
+from foreact.contract.errors import ConfigError
 from foreact.model import WorldActionModel
 from foreact.selection.monitor import Calibration, Frame, Monitor
 
 if TYPE_CHECKING:
     from foreact.evaluation.controller import Seat
 
-__all__ = ["FORMAT", "Guard", "MonitorAction", "read_calibration", "write_calibration"]
+__all__ = ["Guard", "MonitorAction"]
 
 MonitorAction = Literal["record", "replan", "stop"]
-FORMAT = "foreact-monitor-1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,21 +55,3 @@ class Guard:
             raise ConfigError("this model cannot be asked for a plan ahead of its time", where="evaluation.monitor_action", found="replan",
                               accepted="a regime that calls again, without a memory or a history of fixed stride",
                               next_step="monitor_action=record or stop")
-
-
-def write_calibration(calibration: Calibration, path: Path | str) -> None:
-    """As one JSON file, whole or not at all."""
-    atomic_write_json(path, {"format": FORMAT, **encode(calibration)})
-
-
-def read_calibration(path: Path | str) -> Calibration:
-    """What `write_calibration` wrote; raises `DatasetError` where it is not there or is something else."""
-    try:
-        kept = json.loads(Path(path).read_text())
-        if kept.pop("format") != FORMAT:
-            raise KeyError("format")
-        return decode(Calibration, kept, where=str(path))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError, AttributeError, KeyError, ConfigError) as error:
-        raise DatasetError("this is no calibration of a monitor", where=str(path), found=f"{type(error).__name__}: {error}",
-                           accepted="a file that `foreact monitor calibrate` wrote",
-                           next_step="foreact monitor calibrate RUN --evaluation NAME") from error

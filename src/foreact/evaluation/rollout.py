@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import VectorEnv
 
+from foreact.acting.consistency import Realised
 from foreact.envs.base import Observation
-from foreact.evaluation.consistency import Realised
 from foreact.evaluation.controller import Call, Controller, Seat
 from foreact.evaluation.exploring import TryOut
 from foreact.evaluation.recovery import NOWHERE, Recovery, RollbackTrace

@@ -22,12 +22,12 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
+from foreact.acting.consistency import Distance
 from foreact.acting.execution import Execution
 from foreact.contract.config import Config
 from foreact.envs.base import Environment, Observation, Snapshot
 from foreact.envs.disturbance import Disturbance, disturb
 from foreact.evaluation.clock import Clock
-from foreact.evaluation.consistency import Distance
 from foreact.evaluation.controller import OutOfBounds, Policy, within_bounds
 from foreact.evaluation.foresight import Foresight
 from foreact.evaluation.guard import Guard

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import safetensors.torch
 
+from foreact.acting.identity import content_of, weights_of
 from foreact.contract.config import config_hash, encode
 from foreact.contract.specs import ActionSpec, ObservationSpec
 from foreact.evaluation.controller import Policy
@@ -29,14 +28,12 @@ class ModelSource:
 
     @classmethod
     def of(cls, model: WorldActionModel) -> ModelSource:
-        state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
-        return cls(config=model.config, observation=model.observation, action=model.action,
-                   weights=safetensors.torch.save(state), device=str(model.device))
+        return cls(config=model.config, observation=model.observation, action=model.action, weights=weights_of(model),
+                   device=str(model.device))
 
     @property
     def identity(self) -> dict[str, Any]:
-        parts = json.dumps([encode(part) for part in (self.config, self.observation, self.action)], sort_keys=True)
-        return {"type": "WorldActionModel", "sha256": hashlib.sha256(parts.encode() + self.weights).hexdigest()}
+        return {"type": "WorldActionModel", "sha256": content_of(self.config, self.observation, self.action, self.weights)}
 
     def build(self) -> WorldActionModel:
         model = self.config.build(self.observation, self.action)

@@ -26,6 +26,7 @@ from foreact.serving.metrics import Metrics
 from foreact.serving.requests import Request
 from foreact.serving.sessions import Served
 from foreact.serving.settings import ServerSettings
+from foreact.serving.watching import Watch
 from foreact.serving.wire import pack
 
 __all__ = ["Desk", "Failed", "Job"]
@@ -52,6 +53,7 @@ class Desk:
     """Plans for all sessions. connected: how many there are."""
 
     def __init__(self, model: WorldActionModel, settings: ServerSettings, metrics: Metrics, connected: Callable[[], int]) -> None:
+        self._watch = None if settings.monitor is None else Watch(model, settings.monitor, metrics, teacher=settings.monitor_teacher)
         self._model = model = settings.execution.prepare(model)
         self._settings, self._metrics, self._connected = settings, metrics, connected
         self._regime, self._coupling = model.regime, model.config.coupling
@@ -124,6 +126,8 @@ class Desk:
             made = self._lanes.plan(seats[:size])
         if self.imagines:
             self._lanes.decode(seats[:1], made[0].plan.future.values[:1])
+        if self._watch is not None:
+            self._watch.rehearse(seats[0], made[0].plan)
 
     def _next(self) -> list[Job] | None:
         """The jobs of one batch, or None once all is done and no more will come."""
@@ -168,11 +172,12 @@ class Desk:
                 job.served.episode = job.request.episode or job.served.episode
                 job.served.carried_out(job.request.executed, keep=self._keep)
         due = [job for job in jobs if job.request.observation is not None and self._regime.due(job.served.memory)]
+        watched = {} if self._watch is None else {job.served.name: self._watch.see(job.served, job.request.observation) for job in due}
         made = self._plan(due)
         answers: list[bytes | Failed] = []
         for job in jobs:
             try:
-                reply = self._reply(job, made.get(job.served.name), began)
+                reply = self._reply(job, made.get(job.served.name), watched.get(job.served.name), began)
                 answers.append(pack(reply))
                 if job.request.number is not None:
                     job.served.answered = job.request.number, answers[-1]
@@ -194,7 +199,7 @@ class Desk:
             found |= {seats[made.part.start + row].name: (made, row) for row in range(made.size)}
         return found
 
-    def _reply(self, job: Job, planned: tuple[Made, int] | None, began: float) -> dict[str, Any]:
+    def _reply(self, job: Job, planned: tuple[Made, int] | None, watched: dict[str, Any] | None, began: float) -> dict[str, Any]:
         served, request = job.served, job.request
         about = {"session": served.name, "episode": served.episode, "seed": served.seed}
         if request.observation is None:
@@ -209,6 +214,10 @@ class Desk:
             timing["infer_ms"] = made.prepare_ms + made.model_ms
             about |= {"batch": made.size, "evaluations": made.plan.cost.total}
             about["value"] = None if made.plan.value is None else float(made.plan.value[row])
+            if self._watch is not None and made.plan.future is not None:
+                self._watch.expect(served, step, made.plan.future, row, rows)
+            if request.monitor:
+                reply["monitor"] = watched
             if request.imagine and self.imagines and made.plan.future is not None:
                 reply["imagined"] = self._imagined(served, made, row)
         chunk = self._chunk(served)

@@ -18,6 +18,7 @@ _COUNTERS = {
     "foreact_requests_total": "Requests by what became of them.",
     "foreact_connections_total": "Connections by what became of them.",
     "foreact_sessions_expired_total": "Sessions that nobody came back for.",
+    "foreact_alarms_total": "Alarms of the sessions' monitors, by kind.",
 }
 _GAUGES = {
     "foreact_ready": "1 once the model is warmed up.",

@@ -7,7 +7,7 @@ be nested, {"images": {"scene": ...}, "state": ...}, or one word with / or . bet
     reset      true: a new episode begins              seed       of its noise; by default counted from the server's
     episode    its name, told back with every plan     executed   actions carried out since the last plan: their number, or (k, action)
     imagine    true: the imagined future as pictures   request    a number; asked twice with one number, the first answer is repeated
-    resume     a session's name, on a new connection
+    monitor    true: the monitor's scores               resume     a session's name, on a new connection
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["LONGEST_INSTRUCTION", "Request", "read_request"]
 LONGEST_INSTRUCTION = 2000
 _TOP = ("observation", "images", "image")
 _INSTRUCTION = ("prompt", "instruction", "task")
-_OURS = ("reset", "seed", "episode", "imagine", "executed", "request", "resume")
+_OURS = ("reset", "seed", "episode", "imagine", "monitor", "executed", "request", "resume")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +40,14 @@ class Request:
     seed: int | None = None
     episode: str | None = None
     imagine: bool = False
+    monitor: bool = False
     executed: int | Float[np.ndarray, "steps action"] | None = None
     number: int | None = None
     resume: str | None = None
 
 
-def read_request(message: Any, observation: ObservationSpec, action: ActionSpec, *, horizon: int) -> Request:
-    """Raises one `SpecError` that says what the client must change."""
+def read_request(message: Any, observation: ObservationSpec, action: ActionSpec, *, horizon: int, watched: bool = False) -> Request:
+    """Raises one `SpecError` that says what the client must change. watched: whether there is a monitor whose scores can be asked for."""
     if not isinstance(message, dict) or not all(isinstance(key, str) for key in message):
         raise SpecError("a message is a map with words for keys", where="message", found=type(message).__name__)
     message = dict(message)
@@ -59,9 +60,12 @@ def read_request(message: Any, observation: ObservationSpec, action: ActionSpec,
     seen = _observation(message, observation) if message else None
     if seen is None and not (_flag(ours, "reset") or "resume" in ours):
         raise SpecError("the message is empty", where="message", accepted="an observation, a reset, or both")
+    if _flag(ours, "monitor") and not watched:  # who asks for it might rely on it
+        raise SpecError("nothing watches the sessions of this server", where="foreact.monitor", found="true", accepted="false",
+                        next_step="foreact serve RUN monitor=RUN/monitor.json")
     return Request(
         observation=seen, reset=_flag(ours, "reset"), seed=_whole(ours, "seed", 2**63), episode=_word(ours, "episode"),
-        imagine=_flag(ours, "imagine"), executed=_executed(ours.get("executed"), action, horizon),
+        imagine=_flag(ours, "imagine"), monitor=_flag(ours, "monitor"), executed=_executed(ours.get("executed"), action, horizon),
         number=_whole(ours, "request", 2**63), resume=_word(ours, "resume"))
 
 

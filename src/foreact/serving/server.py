@@ -66,7 +66,8 @@ class Server:
         return {"protocol": PROTOCOL, "version": __version__, "model": self._name, "server": self._boot,
                 "observation": encode(model.observation), "action": encode(model.action), "horizon": coupling.horizon,
                 "replan": model.config.regime.period() or coupling.horizon, "regime": model.regime.name, "memory": model.regime.persistent,
-                "future_offsets": list(coupling.future_offsets), "imagines": self._desk.imagines, "lanes": self._settings.lanes,
+                "future_offsets": list(coupling.future_offsets), "imagines": self._desk.imagines,
+                "monitors": self._settings.monitor is not None, "lanes": self._settings.lanes,
                 "precision": self._settings.precision,
                 "message_bytes": self._limits.bytes, "idle_seconds": self._settings.idle_seconds}
 
@@ -194,7 +195,7 @@ class Server:
         if isinstance(message, str):
             raise SpecError("a message is a binary frame", where="message", found="text", next_step="pack it as openpi-client does")
         return read_request(unpack(message, self._limits), self._model.observation, self._model.action,
-                            horizon=self._model.config.coupling.horizon)
+                            horizon=self._model.config.coupling.horizon, watched=self._settings.monitor is not None)
 
     async def _receive(self, socket: Any) -> str | bytes | None:
         """The next message; None where the client was silent for too long, and is gone now."""

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from foreact.acting.consistency import Awaited
 from foreact.contract.axes import Memory, Session
 from foreact.envs.base import Observation
+from foreact.selection.monitor import Monitor
 
 __all__ = ["Served", "Sessions"]
 
@@ -23,7 +25,8 @@ __all__ = ["Served", "Sessions"]
 @dataclass
 class Served:
     """One session. offered: the last plan, clipped; assumed: how many of its actions are counted as executed until the client says
-    otherwise. answered: number and bytes of the last answer. episodes: how many began. left: since when it has no connection."""
+    otherwise. awaited, monitor: what was imagined and how that came, where sessions are watched. answered: number and bytes of the last
+    answer. episodes: how many began. left: since when it has no connection."""
 
     name: str
     seed: int
@@ -34,6 +37,8 @@ class Served:
     session: Session | None = None
     offered: np.ndarray | None = None
     assumed: int = 0
+    awaited: Awaited = field(default_factory=Awaited)
+    monitor: Monitor | None = None
     answered: tuple[int, bytes] | None = None
     episodes: int = 0
     holder: object | None = None
@@ -43,6 +48,7 @@ class Served:
         """A new episode: nothing of the last one is left."""
         self.seed, self.episode, self.memory, self.session = seed, episode, Memory(), None
         self.seen, self.executed, self.offered, self.assumed = [], [], None, 0
+        self.awaited, self.monitor = Awaited(), None
         self.episodes += 1
 
     def carried_out(self, given: int | np.ndarray | None, *, keep: int) -> None:

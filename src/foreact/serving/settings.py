@@ -20,7 +20,8 @@ class ServerSettings:
     files. open: whether anybody may connect from another machine, without a token.
 
     lanes: the batch that defines a plan. batch: plans that are made together at most. wait_ms: how long a plan waits for others to share
-    its batch. imagine: whether the imagined future may be asked for. seed: of the first episode of every session.
+    its batch. imagine: whether the imagined future may be asked for. seed: of the first episode of every session. monitor: the
+    calibration by which every session is watched; monitor_teacher: the folder in whose features, where its distance is perceptual.
     precision, compile: how plans are computed (`foreact.acting.execution`).
 
     sessions: connections at a time, and as many again that are kept for clients to come back to. idle_seconds: silence after which a
@@ -42,6 +43,8 @@ class ServerSettings:
     seed: int = 0
     precision: Precision = "float32"
     compile: Compile = "off"
+    monitor: str | None = None
+    monitor_teacher: str | None = None
     sessions: int = 128
     idle_seconds: float = 600.0
     keep_seconds: float = 60.0

@@ -56,13 +56,13 @@ class AsynchronousPlayer:
         self._take()
         return self._coming is None and (not self._left or self._since >= self._replan)
 
-    def act(self, look: Callable[[], Mapping[str, Any]]) -> np.ndarray:
+    def act(self, look: Callable[[], Mapping[str, Any]], *, imagine: bool = False, monitor: bool = False) -> np.ndarray:
         """The action of this control step; `look` gives the observation and is called only where a plan is to be asked for.
 
         What went wrong with a plan is raised here, once it should be there.
         """
         if self.due:
-            self._ask(look())
+            self._ask(look(), imagine=imagine, monitor=monitor)
             self._take()  # at once, where it takes no step
         if self._left:
             action = self._left.pop(0)
@@ -84,14 +84,14 @@ class AsynchronousPlayer:
         self.plan: Plan | None = None
         self.waited, self.held = 0, 0
 
-    def _ask(self, seen: Mapping[str, Any]) -> None:
+    def _ask(self, seen: Mapping[str, Any], **wanted: bool) -> None:
         """Ask for a plan, in a thread that does not outlive this process."""
         coming: Future[Plan] = Future()
         executed = np.stack(self._done[-self._horizon:]) if self._asked and self._done else None
 
         def ask() -> None:
             try:
-                coming.set_result(self._client.plan(seen, executed=executed))
+                coming.set_result(self._client.plan(seen, executed=executed, **wanted))
             except BaseException as error:
                 coming.set_exception(error)
 

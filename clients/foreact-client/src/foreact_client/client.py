@@ -39,7 +39,9 @@ class Plan:
     """actions: (horizon, action), in the units of the action spec, of which the first `replan` are to be carried out before looking again.
 
     imagined: pictures by camera, (future, height, width, 3), at `offsets` control steps ahead, where they were asked for. value: what the
-    model expects of the plan, where it says so. about: all that the server says: session, episode, seed, call, step, batch. timing: in ms.
+    model expects of the plan, where it says so. monitor: how what was imagined came true, in multiples of the thresholds of `mismatch` and
+    `collapse`, as of the look at `step`; None until something did; `alarms`: what rose above 1 at this look. about: all that the server
+    says: session, episode, seed, call, step, batch. timing: in ms.
     """
 
     actions: np.ndarray
@@ -47,6 +49,7 @@ class Plan:
     value: float | None = None
     imagined: Mapping[str, np.ndarray] = field(default_factory=dict)
     offsets: tuple[int, ...] = ()
+    monitor: Mapping[str, Any] | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     timing: Mapping[str, float] = field(default_factory=dict)
 
@@ -71,21 +74,25 @@ class Client:
         self.metadata: dict[str, Any] = {}
         self._persist(self._connect)
 
-    def plan(self, observation: Mapping[str, Any], *, executed: np.ndarray | int | None = None, imagine: bool = False) -> Plan:
+    def plan(self, observation: Mapping[str, Any], *, executed: np.ndarray | int | None = None, imagine: bool = False,
+             monitor: bool = False) -> Plan:
         """What to do at this observation: {"images": {camera: uint8 (height, width, 3)}, "state": numbers, "prompt": text}.
 
-        executed: actions carried out since the last plan, or how many of its own; by default its first `replan`.
+        executed: actions carried out since the last plan, or how many of its own; by default its first `replan`. monitor: the scores are
+        told; a server that watches nothing refuses.
         """
         ours: dict[str, Any] = {"request": next(self._numbers)}
         if executed is not None:
             ours["executed"] = executed
         if imagine:
             ours["imagine"] = True
+        if monitor:
+            ours["monitor"] = True
         reply = self._ask({**observation, "foreact": ours})
         about = dict(reply["foreact"])
-        imagined = about.pop("imagined", {})
+        imagined, watched = about.pop("imagined", {}), about.pop("monitor", None)
         return Plan(actions=reply["actions"], replan=about["replan"], value=about.get("value"), imagined=imagined.get("images", {}),
-                    offsets=tuple(imagined.get("offsets", ())), about=about, timing=reply["server_timing"])
+                    offsets=tuple(imagined.get("offsets", ())), monitor=watched, about=about, timing=reply["server_timing"])
 
     def reset(self, *, seed: int | None = None, episode: str | None = None) -> dict[str, Any]:
         """A new episode: the server forgets the last one. seed: of its noise. Returns what the server says of it."""

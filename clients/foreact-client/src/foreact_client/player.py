@@ -41,12 +41,12 @@ class ChunkPlayer:
         """Whether the next action needs a look."""
         return not self._left
 
-    def act(self, look: Callable[[], Mapping[str, Any]], *, imagine: bool = False) -> np.ndarray:
+    def act(self, look: Callable[[], Mapping[str, Any]], *, imagine: bool = False, monitor: bool = False) -> np.ndarray:
         """The action of this control step; `look` gives the observation and is called only when a plan is due."""
         if self.due:
             self._seen = look()
             executed = None if self.plan is None else np.stack(self._done[-self._horizon:])
-            self.plan = self._client.plan(self._seen, executed=executed, imagine=imagine)
+            self.plan = self._client.plan(self._seen, executed=executed, imagine=imagine, monitor=monitor)
             self._left, self._done, self._waits = list(self.plan.actions[: self._replan or self.plan.replan]), [], self._latency
         if self._waits:
             self._waits, self.held = self._waits - 1, self.held + 1
