@@ -16,13 +16,12 @@ from pathlib import Path
 
 from foreact.contract.errors import StorageError
 
-__all__ = ["atomic_directory", "atomic_write_bytes", "atomic_write_json", "atomic_write_text", "significant", "storage_errors",
-           "sync_directory"]
+__all__ = ["append_bytes", "atomic_directory", "atomic_write_bytes", "atomic_write_json", "atomic_write_text", "significant",
+           "storage_errors", "sync_directory"]
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space, or choose another folder with --out"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, or choose another folder with --out"),
-    errno.EFBIG: ("a file may not grow this large here", "raise the limit (`ulimit -f`), or choose another folder with --out"),
     errno.EFBIG: ("a file is larger than the system allows", "raise the limit (ulimit -f), or choose another folder with --out"),
     errno.EROFS: ("the file system is read-only", "choose another folder with --out"),
     errno.EACCES: ("permission denied", "choose a folder that you may write to"),
@@ -72,6 +71,22 @@ def atomic_write_bytes(path: Path | str, data: bytes) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
         sync_directory(path.parent)
+
+
+def append_bytes(path: Path | str, data: bytes) -> None:
+    """Add `data` at the end of `path` and make it durable: all of it is there or, where that is refused, nothing of it.
+
+    A disk that fills up takes a part of what it is given and says so only when asked for the rest.
+    """
+    with storage_errors(path), open(path, "ab", buffering=0) as file:
+        before, left = file.seek(0, os.SEEK_END), memoryview(data)
+        try:
+            while left:
+                left = left[file.write(left):]
+            os.fsync(file.fileno())
+        except BaseException:
+            file.truncate(before)
+            raise
 
 
 def atomic_write_text(path: Path | str, text: str) -> None:

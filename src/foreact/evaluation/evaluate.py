@@ -8,7 +8,6 @@ with the episodes that are missing.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,7 +21,7 @@ from foreact.contract.config import Config
 from foreact.contract.errors import ConfigError, DatasetError
 from foreact.contract.progress import meter
 from foreact.contract.specs import ActionSpec, ObservationSpec, require_equal
-from foreact.contract.storage import atomic_write_json, storage_errors
+from foreact.contract.storage import append_bytes, atomic_write_json, storage_errors
 from foreact.envs.base import EVALUATION_SEEDS, Condition
 from foreact.envs.disturbance import Disturbance, require_disturbable
 from foreact.envs.metaworld import MetaWorld
@@ -356,13 +355,9 @@ class _Ledger:
         return records
 
     def add(self, record: EpisodeRecord) -> None:
-        """Append one line and flush it to the disk."""
-        if self._folder is None:
-            return
-        path = self._folder / EPISODES
-        with storage_errors(path), open(path, "ab", buffering=0) as file:
-            file.write(line_of(record))
-            os.fsync(file.fileno())
+        """Append one line, whole or not at all, and flush it to the disk."""
+        if self._folder is not None:
+            append_bytes(self._folder / EPISODES, line_of(record))
 
 
 def _version() -> str:
