@@ -20,7 +20,7 @@ from foreact.data.annotations import AnnotationStore
 from foreact.data.lerobot.dataset import Dataset
 from foreact.data.stores import DecodedFrames, EncodedStore, FrameSource, FutureStore
 
-__all__ = ["Offsets", "Windows", "collate", "offsets_from_seconds", "steps_from_seconds"]
+__all__ = ["Offsets", "Windows", "collate", "offsets_from_seconds", "steps_between", "steps_from_seconds"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ class Windows(data.Dataset):
                  goal: bool = False, annotations: AnnotationStore | None = None, discount: float = 0.99, fold: int = 1,
                  extras: Sequence[str] = ()) -> None:
         self.dataset, self.offsets, self._goal = dataset, offsets, goal
-        self._clip = () if fold == 1 else _between(offsets.future, fold)
+        self._clip = () if fold == 1 else steps_between(offsets.future, fold)
         self.cameras = tuple(cameras) if cameras is not None else tuple(dataset.cameras)
         for camera in self.cameras:
             dataset.camera_key(camera)
@@ -238,7 +238,7 @@ def succeeding(dataset: Dataset) -> np.ndarray:
     return by_episode[dataset.episode_of_row]
 
 
-def _between(future: tuple[int, ...], fold: int) -> tuple[int, ...]:
+def steps_between(future: tuple[int, ...], fold: int) -> tuple[int, ...]:
     """`fold` equal steps up to each offset; raises `ConfigError` where the offsets do not divide into them."""
     step, left = divmod(future[0] if future else 0, fold)
     if left or any(offset != (i + 1) * fold * step for i, offset in enumerate(future)):
