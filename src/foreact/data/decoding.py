@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections import OrderedDict
+from functools import cache
 from pathlib import Path
 
 import av
@@ -21,6 +22,16 @@ __all__ = ["BACKENDS", "Decoder", "DecoderCache", "PyAVDecoder", "TorchcodecDeco
 
 # A frame may lie this far from where its timestamp says, as a share of the time between frames.
 TOLERANCE = 0.2
+
+
+@cache
+def _one_thread() -> dict[str, int]:
+    """How a conversion is kept to one thread: newer releases of PyAV take as many as there are unless told, older ones know no others."""
+    try:
+        VideoReformatter().reformat(av.VideoFrame(16, 16, "yuv420p"), format="rgb24", threads=1)
+    except TypeError:
+        return {}
+    return {"threads": 1}
 
 
 class Decoder(ABC):
@@ -129,10 +140,10 @@ class PyAVDecoder(Decoder):
 
     def _convert(self, frame: av.VideoFrame, into: np.ndarray) -> None:
         if frame.format.name != "yuv444p":
-            into[:] = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray().transpose(2, 0, 1)
+            into[:] = self._reformatter.reformat(frame, format="rgb24", **_one_thread()).to_ndarray().transpose(2, 0, 1)
             return
         # Planes straight into place: the same values as by way of rgb24, in a third less time.
-        planes = self._reformatter.reformat(frame, format="gbrp", threads=1).planes
+        planes = self._reformatter.reformat(frame, format="gbrp", **_one_thread()).planes
         for channel, plane in zip((1, 2, 0), planes, strict=True):
             into[channel] = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:frame.height, :frame.width]
 
