@@ -32,13 +32,14 @@ def written(tmp_path_factory):
     """Two episodes of noise that drifts, in the specs of Meta-World, pictures kept without loss."""
     observation, action = MetaWorld.describe(MetaWorld.Config(task="door-open", size=64))
     path, g = tmp_path_factory.mktemp("data") / "set", np.random.default_rng(0)
-    specs = Specs(observation=observation, action=action)
-    with DatasetWriter(path, fps=int(action.rate_hz), features=standard_features(observation, action, images_as="image"), specs=specs) as writer:
+    features, specs = standard_features(observation, action, images_as="image"), Specs(observation=observation, action=action)
+    with DatasetWriter(path, fps=int(action.rate_hz), features=features, specs=specs) as writer:
         for episode, length in enumerate(LENGTHS):
             state = g.normal(size=(length, observation.state.size)).cumsum(0).astype(np.float32)
             actions = g.uniform(action.low, action.high, size=(length, action.size)).astype(np.float32)
             images = {c.name: g.integers(0, 256, (length, c.height, c.width, 3), dtype=np.uint8) for c in observation.cameras}
-            writer.add_episode(frames={"observation.state": state, "action": actions}, task=f"open door {episode}", images=images, index=episode)
+            writer.add_episode(frames={"observation.state": state, "action": actions}, task=f"open door {episode}", images=images,
+                               index=episode)
     return path
 
 

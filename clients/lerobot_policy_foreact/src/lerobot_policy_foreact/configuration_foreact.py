@@ -71,7 +71,8 @@ class ForeactConfig(PreTrainedConfig):
         gripper = self.gripper and GripperConvention(index=int(self.gripper[0]), open=self.gripper[1], closed=self.gripper[2])
         low, high, units = (None if x is None else tuple(x) for x in (self.action_low, self.action_high, self.state_units))
         return StatedConventions(action_reference=self.action_reference, action_frame=self.action_frame, action_low=low, action_high=high,
-                                 action_rotation=self.action_rotation, gripper=gripper or None, no_gripper=self.no_gripper, state_units=units)
+                                 action_rotation=self.action_rotation, gripper=gripper or None, no_gripper=self.no_gripper,
+                                 state_units=units)
 
     @property
     def observation_delta_indices(self) -> list[int]:

@@ -36,14 +36,21 @@ def material_of(run: Run, meta: Any, stated: StatedConventions, *, bounds_of_dat
     if bounds_of_data and stated.action_low is None and dataset.specs is None:
         actions = dataset.column("action").astype("float64")
         stated = replace(stated, action_low=tuple(actions.min(0).tolist()), action_high=tuple(actions.max(0).tolist()))
+    _require_one_set_of_episodes(run, dataset)
+    return open_material(run, dataset, stated=stated, cache=None)
+
+
+def _require_one_set_of_episodes(run: Run, dataset: Dataset) -> None:
     for place, stage in enumerate(run.training.stages):
         for name, value in stage.only.items():
-            if name in dataset.info.features and set(dataset.column(name).reshape(len(dataset.column(name)), -1)[:, 0].astype(str)) - {value}:
+            others = set() if name not in dataset.info.features else \
+                set(dataset.column(name).reshape(dataset.frames_total, -1)[:, 0].astype(str)) - {value}
+            if others:
                 raise ConfigError("LeRobot draws every stage's batches from the same episodes", where=f"training.stages.{place}.only",
-                                  found=f"{name}={value}, and the dataset has others", accepted="one value in all episodes",
-                                  next_step=f"choose them, --dataset.episodes='[...]', and --policy.settings='[\"training.stages.{place}"
-                                            ".only={}\"]'")
-    return open_material(run, dataset, stated=stated, cache=None)
+                                  found=f"{name}={value}, and the dataset has {', '.join(sorted(others))} too",
+                                  accepted="one value in all episodes",
+                                  next_step="choose episodes, --dataset.episodes='[...]', and give up the condition, "
+                                            f"--policy.settings='[\"training.stages.{place}.only={{}}\"]'")
 
 
 def built(resolved: Resolved, *, seed: int, device: str) -> WorldActionModel:
@@ -56,7 +63,7 @@ def built(resolved: Resolved, *, seed: int, device: str) -> WorldActionModel:
 
 
 def fitted(run: Run, material: Material | None, *, seed: int, start_from: str | None, device: str) -> tuple[WorldActionModel, Resolved]:
-    """As `foreact train` begins: fitted on all episodes of the dataset, or from `start_from`, whose specs hold where there is no dataset."""
+    """As `foreact train` begins: fitted on all episodes, or from `start_from`, whose specs hold where there is no dataset."""
     if start_from is None:
         assert material is not None
         resolved = Resolved(run=run, observation=material.observation, action=material.action)

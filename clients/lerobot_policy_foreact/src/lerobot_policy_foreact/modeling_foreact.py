@@ -127,7 +127,7 @@ class ForeactPolicy(PreTrainedPolicy):
         """Every weight, whether LeRobot asks for it or not; raises `CheckpointError` where some are missing."""
         missing, unexpected = load_model(model, model_file, strict=False, device=map_location)
         if missing or unexpected:
-            raise CheckpointError("the file holds another model", where=model_file,
-                                  found="; ".join([*(f"lacks {n}" for n in list(missing)[:3]), *(f"unknown {n}" for n in list(unexpected)[:3])]),
+            found = [*(f"lacks {name}" for name in list(missing)[:3]), *(f"unknown {name}" for name in list(unexpected)[:3])]
+            raise CheckpointError("the file holds another model", where=model_file, found="; ".join(found),
                                   next_step="load a policy with its own config.json")
         return model
