@@ -1,8 +1,8 @@
 """Make the picture of `serve.md`, two robots over the wire: `python docs/publish_over_the_wire.py RUN [RESULT.json]`.
 
 Starts `foreact serve RUN` and `examples/over_the_wire.py` as processes of their own and keeps what they print. The first episode of
-each task is then played once more from their recorded actions, drawn larger; an outcome that is not the recorded one is an error. Text
-and films are set into one animated WebP and, at its end, a PNG. The whole result goes to RESULT.json.
+each task is then played once more from its recorded actions, drawn larger; an outcome that is not the recorded one is an error. Text
+and films are set into one animated WebP, its last picture into a PNG. All of it goes to RESULT.json; where that is there, it is only drawn.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 from collections.abc import Iterator
 from functools import cache
@@ -28,7 +29,7 @@ from foreact.envs.metaworld import MetaWorld
 ROOT = Path(__file__).resolve().parents[1]
 IMAGE = ROOT / "docs/images/over-the-wire"
 TASKS, SEEDS, PORT = ("button-press-topdown", "window-open"), 16, 8000
-VIEW, WIDTH, EVERY = 240, 880, 3
+VIEW, WIDTH, EVERY = 240, 880, 4
 INK, PAPER, DIM, GOOD, BAD = "#d8dee4", "#0d1117", "#8b949e", "#3fb950", "#f85149"
 
 
@@ -74,7 +75,7 @@ def over_the_wire(run: Path) -> tuple[list[str], list[str], dict[str, Any]]:
 
 
 def film(episode: dict[str, Any], horizon: int) -> list[Image.Image]:
-    """Every third step of the recorded actions, done once more."""
+    """Some steps of the recorded actions, done once more."""
     world = MetaWorld.Config(task=episode["task"], size=VIEW, horizon=horizon, cameras=("scene",)).build()
     world.reset(seed=episode["seed"])
     frames, success = [world.draw("scene")], False
@@ -98,7 +99,7 @@ def terminal(title: str, lines: list[str], size: tuple[int, int], text: int = 11
     """The last of these lines that there is room for, long ones folded."""
     image = Image.new("RGB", size, PAPER)
     draw, high, wide = ImageDraw.Draw(image), text + 4, int((size[0] - 16) / font(text).getlength("m"))
-    folded = [(line if start == 0 else "  " + line)[start: start + wide] for line in lines for start in range(0, max(len(line), 1), wide)]
+    folded = [part for line in lines for part in textwrap.wrap(line, wide, subsequent_indent="  ") or [""]]
     draw.rectangle((0, 0, size[0], 18), fill="#21262d")
     draw.text((8, 3), title, font=font(text), fill=DIM)
     for row, line in enumerate(folded[-((size[1] - 26) // high):]):
@@ -149,13 +150,17 @@ def scenes(served: list[str], driven: list[str], result: dict[str, Any]) -> Iter
 
 
 def main() -> None:
-    run = Path(sys.argv[1])
-    served, driven, result = over_the_wire(run)
-    if len(sys.argv) > 2:
-        Path(sys.argv[2]).write_text(json.dumps({"server": served, "client": driven, **result}))
+    kept = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+    if kept is not None and kept.exists():
+        result = json.loads(kept.read_text())
+        served, driven = result["server"], result["client"]
+    else:
+        served, driven, result = over_the_wire(Path(sys.argv[1]))
+        if kept is not None:
+            kept.write_text(json.dumps({"server": served, "client": driven, **result}))
     pictures, times = zip(*scenes(served, driven, result), strict=True)
-    pictures[0].save(IMAGE.with_suffix(".webp"), save_all=True, append_images=pictures[1:], duration=list(times), loop=0, quality=55,
-                     method=4)
+    pictures[0].save(IMAGE.with_suffix(".webp"), save_all=True, append_images=pictures[1:], duration=list(times), loop=0, quality=45,
+                     method=6)
     pictures[-1].save(IMAGE.with_suffix(".png"), optimize=True)
     for kind in (".webp", ".png"):
         print(IMAGE.with_suffix(kind), IMAGE.with_suffix(kind).stat().st_size // 1024, "KiB")
