@@ -25,6 +25,7 @@ from foreact.contract.encoded import Branches
 from foreact.contract.errors import ConfigError, SpecError
 from foreact.contract.normalisation import FeatureStatistics, Scaler, ScalingMethod
 from foreact.contract.specs import ActionSpec, ObservationSpec
+from foreact.contract.stopwatch import ACTION, ENCODING, SELECTION, TOGETHER, lap
 from foreact.contract.unified_actions import UNIFIED, Embodiment, embodiment_of
 from foreact.nets.overhearing import overheard
 from foreact.nets.text import TextEncoder
@@ -323,7 +324,8 @@ class WorldActionModel(nn.Module, Buildable):
         noise = noise or SeededNoise([0] * context.batch, self.device)
         with self.running(), self._counting() as evaluations:
             context = context.to(self.device)
-            encoded = self._encode_context(context, self.eye.encode(context.scene), None, through)
+            with lap(ENCODING):
+                encoded = self._encode_context(context, self.eye.encode(context.scene), None, through)
             if selector is None:
                 proposal = self._proposed(encoded, session, noise)
             else:
@@ -345,12 +347,14 @@ class WorldActionModel(nn.Module, Buildable):
 
     def _proposed(self, encoded: Encoded, session: Session | None, noise: Noise) -> Proposal:
         """What the coupling samples, with actions in the units of the robot."""
-        found = self.coupling.propose(self.backbone, encoded, session=session, noise=noise)
-        candidates = found.candidates
-        if candidates is not None:
-            candidates = replace(candidates, actions=self.action_scaler.inverse(candidates.actions.float()))
-        return replace(found, actions=self.action_scaler.inverse(found.actions.float()), candidates=candidates)
+        with lap(TOGETHER) as work:  # but for what the coupling knows to tell apart
+            found = self.coupling.propose(self.backbone, encoded, session=session, noise=noise)
+            work.name = TOGETHER if found.future else ACTION
+        unscaled, every = self.action_scaler.inverse, found.candidates
+        every = None if every is None else replace(every, actions=unscaled(every.actions.float()))
+        return replace(found, actions=unscaled(found.actions.float()), candidates=every)
 
+    @lap(SELECTION)
     def _selected(self, encoded: Encoded, session: Session | None, noise: Noise, selector: Selector,
                   came_true: CameTrue | None) -> Proposal:
         """The same of the chosen one among several candidates, which share all that does not depend on noise."""
@@ -387,14 +391,10 @@ class WorldActionModel(nn.Module, Buildable):
         """Count the evaluations of each network while the block runs: measured, not declared."""
         counts: Counter[str] = Counter()
 
-        def watch(name: str) -> object:
-            return lambda module, arguments: counts.update([name])
-
         parts = {"backbone": self.backbone, **{f"coupling.{n}": m for n, m in self.coupling.named_children()}}
-        handles = [part.register_forward_pre_hook(watch(name)) for name, part in parts.items()]
+        handles = [part.register_forward_pre_hook(lambda *_, name=name: counts.update([name])) for name, part in parts.items()]
         try:
             yield counts
         finally:
             for handle in handles:
                 handle.remove()
-

@@ -26,6 +26,7 @@ from foreact.contract.axes import Backbone, Cache, Coupling, Session, Tap
 from foreact.contract.encoded import Dimensions, Encoded, Noise, Proposal
 from foreact.contract.errors import ConfigError, MisfitError
 from foreact.contract.layout import Layout, Sight, Stream
+from foreact.contract.stopwatch import ACTION, FUTURE, lap
 from foreact.flow.masking import entry_mean, masked_mean
 from foreact.nets.resampler import Resampler
 from foreact.nets.token_diffusion import TokenDiffusion
@@ -192,7 +193,8 @@ class JointAutoregression(Coupling):
             back = [_fed_back(name) for name in self.parts] if index else []
             layout = self._cut((*self._given, *back, *self.parts),
                                dict.fromkeys(back, index - 1) | dict.fromkeys(self.parts, index))
-            found, cache = _spread(self._ask(backbone, new, layout, seen, cache), cache, encoded.batch // seen.batch)
+            with lap(FUTURE):
+                found, cache = _spread(self._ask(backbone, new, layout, seen, cache), cache, encoded.batch // seen.batch)
             new, seen = {}, encoded
             for name in self.parts:
                 asked[name].append(found[name])
@@ -203,7 +205,8 @@ class JointAutoregression(Coupling):
         if acts:
             back = [_fed_back(name) for name in self.parts]
             layout = self._cut((*self._given, *back, "action"), dict.fromkeys(back, count - 1))
-            found, _ = _spread(self._ask(backbone, new, layout, seen, cache), cache, encoded.batch // seen.batch)
+            with lap(ACTION):
+                found, _ = _spread(self._ask(backbone, new, layout, seen, cache), cache, encoded.batch // seen.batch)
             result["action"] = found["action"]
         return result, {name: torch.stack(found, dim=1) for name, found in frames.items()}
 

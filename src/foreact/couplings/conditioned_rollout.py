@@ -29,6 +29,7 @@ from torch import Tensor
 from foreact.contract.axes import Backbone, Coupling, Dimensions, Encoded, Noise, Proposal, Session
 from foreact.contract.errors import ConfigError
 from foreact.contract.layout import Layout, Position, Sight, Stream
+from foreact.contract.stopwatch import FUTURE, SELECTION, lap
 from foreact.flow.masking import entry_mean, masked_mean
 from foreact.flow.samplers import Levels, State, integrate
 from foreact.flow.schedules import draw_sigma, sigmas
@@ -174,7 +175,8 @@ class ConditionedRollout(Coupling):
         if not self.parts:
             return Proposal(actions=imaginer.nominal)
         box = Box(low=encoded.bounds[:, 0], high=encoded.bounds[:, 1])
-        chosen = self.planner.search(imaginer.score, imaginer.nominal, box, noise)
+        with lap(SELECTION):
+            chosen = self.planner.search(imaginer.score, imaginer.nominal, box, noise)
         future = {name: value[:, 0] for name, value in imaginer.futures(chosen.actions[:, None]).items()}
         return Proposal(actions=chosen.actions, future=future, candidates=chosen.candidates)
 
@@ -237,7 +239,8 @@ class Imaginer:
             return reader.expose(name, reader.through(name, values, None))
 
         goal = {name: read(name, value) for name, value in self.goal.items()}
-        futures = self.futures(candidates)
+        with lap(FUTURE):
+            futures = self.futures(candidates)
         columns = [sum((read(n, x[:, i]) - goal[n]).square().mean(dim=(1, 2, 3)) for n, x in futures.items())
                    for i in range(candidates.shape[1])]
         return -torch.stack(columns, dim=1)

@@ -19,6 +19,7 @@ from torch import Tensor
 from foreact.contract.axes import Backbone, Coupling, Dimensions, Encoded, Noise, Proposal, Session, Tap
 from foreact.contract.errors import ConfigError
 from foreact.contract.layout import Layout, Sight, Stream, Target
+from foreact.contract.stopwatch import ACTION, FUTURE, lap
 from foreact.flow.inpainting import towards
 from foreact.flow.masking import entry_mean, masked_mean
 from foreact.flow.samplers import Levels, Solver, State, integrate
@@ -110,7 +111,8 @@ class FutureTokens(Coupling):
     def propose(self, backbone: Backbone, encoded: Encoded, *, noise: Noise, session: Session | None = None) -> Proposal:
         cache, single = backbone.new_cache(), encoded.one_of_each()  # all but the action is the same for every candidate
         tap = Tap(self.futures, self._layers, through=lambda x: single.reader.through("tap", x, None))
-        predicted = backbone(self._given(single), self.before, sigma={}, cache=cache, tap=tap if self.futures else None, **single.words)
+        with lap(FUTURE if self.futures else ACTION):
+            predicted = backbone(self._given(single), self.before, sigma={}, cache=cache, tap=tap if self.futures else None, **single.words)
         predicted = encoded.spread(predicted)
         cache = cache.repeated(encoded.copies)
 
@@ -122,7 +124,8 @@ class FutureTokens(Coupling):
 
         start = {"action": noise("action", (self.config.horizon, self.dimensions.action))}
         velocity = towards(velocity, "action", encoded.committed, encoded.commitment)
-        end = integrate(velocity, start, sigmas(self.config.steps, shift=self.config.shift), solver=self.config.solver)
+        with lap(ACTION):
+            end = integrate(velocity, start, sigmas(self.config.steps, shift=self.config.shift), solver=self.config.solver)
         future = {n: torch.nn.functional.normalize(predicted[n], dim=-1) * self.layout[n].channels ** 0.5 for n in self.futures}
         return Proposal(actions=end["action"], future={n: x.unflatten(1, (len(self.config.future_offsets), -1)) for n, x in future.items()})
 

@@ -27,6 +27,7 @@ from torch import Tensor
 from foreact.contract.axes import Backbone, Cache, Coupling, Dimensions, Encoded, Noise, Proposal, Session
 from foreact.contract.errors import ConfigError, SpecError
 from foreact.contract.layout import Layout, Sight, Stream, Target
+from foreact.contract.stopwatch import SELECTION, lap
 from foreact.couplings.frame_sequence import FrameSequence
 from foreact.flow.inpainting import towards
 from foreact.flow.masking import masked_mean
@@ -203,7 +204,8 @@ class LatentFrames(Coupling):
             return Proposal(actions=actions[:, 0])
         if self.config.scored_by == "value":
             anew = noise("value", (count, *self.sequence.shape)).flatten(0, 1)
-            end = self._denoise(backbone, encoded, cache, anew, end, self._given()[2], count, self.config.value_steps)
+            with lap(SELECTION):
+                end = self._denoise(backbone, encoded, cache, anew, end, self._given()[2], count, self.config.value_steps)
         scores = (read(end[:, self.sequence.slice("value")], 1).view(-1, count) + 1) / 2
         candidates = best_of(actions, scores)
         futures = {n: x.unflatten(0, (-1, count)) for n, x in self._futures(end, encoded, count).items()}

@@ -19,6 +19,7 @@ from torch import Tensor
 from foreact.contract.axes import Backbone, Coupling, Dimensions, Encoded, Noise, Proposal, Session, Tap
 from foreact.contract.errors import ConfigError, MisfitError, nearest
 from foreact.contract.layout import Layout
+from foreact.contract.stopwatch import ACTION, FUTURE, lap
 from foreact.couplings.imagination import Imagination, OnePass
 from foreact.nets.action_expert import ActionExpert
 from foreact.nets.head import Head, Readable, Reading
@@ -117,7 +118,8 @@ class PostPredictionHead(Coupling):
 
     def propose(self, backbone: Backbone, encoded: Encoded, *, noise: Noise, session: Session | None = None) -> Proposal:
         reading, future = self._read(backbone, encoded, noise)
-        return Proposal(actions=self.head.act(reading, noise=noise), future=future)
+        with lap(ACTION):
+            return Proposal(actions=self.head.act(reading, noise=noise), future=future)
 
     def _shown(self, encoded: Encoded, future: Mapping[str, Tensor]) -> Reading:
         """A future as the head reads it."""
@@ -130,7 +132,8 @@ class PostPredictionHead(Coupling):
         if not self._parts:
             return Reading(context=encoded), {}
         tap = Tap(self._parts, self._layers) if self.config.reads == "taps" else None
-        future = self.imagination.imagine(backbone, encoded, noise=noise, tap=tap)
+        with lap(FUTURE):
+            future = self.imagination.imagine(backbone, encoded, noise=noise, tap=tap)
         if tap is not None:
             states = torch.cat([tap.states[name, layer] for layer in self._layers for name in self._parts], dim=1)
             return Reading(context=encoded, taps=encoded.reader.through("tap", states, None)), future

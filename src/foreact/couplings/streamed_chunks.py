@@ -27,6 +27,7 @@ from torch import Tensor
 from foreact.contract.axes import Backbone, Coupling, Dimensions, Encoded, Noise, Proposal, RollingCache, Session
 from foreact.contract.errors import ConfigError, MisfitError, SpecError
 from foreact.contract.layout import Layout, Target
+from foreact.contract.stopwatch import ACTION, ENCODING, FUTURE, lap
 from foreact.couplings.chunk_runs import Cached, Whole
 from foreact.couplings.chunk_streams import PAST, chunk_layout, shown
 from foreact.flow.inpainting import towards
@@ -259,7 +260,8 @@ class StreamedChunks(Coupling):
     def propose(self, backbone: Backbone, encoded: Encoded, *, noise: Noise, session: Session | None = None, cached: bool = True,
                 ) -> Proposal:
         """`cached=False` runs all streams at every evaluation under the layout of training, for the test that both agree."""
-        past, run = self._recall(backbone, encoded, session, cached)
+        with lap(ENCODING):
+            past, run = self._recall(backbone, encoded, session, cached)
         start = {n: noise(n, (self.layout[n].length, self.layout[n].channels)) for n in (*self.parts, "action")}
         future: dict[str, list[Tensor]] = {name: [] for name in self.parts}
         actions = []
@@ -267,12 +269,14 @@ class StreamedChunks(Coupling):
             before = {n: self._before(n, encoded, future[n][-1] if future[n] else None) for n in self.parts}
             before = {n: None if b is None else b[:, -1:] for n, b in before.items()}
             if self.parts:
-                end = self._denoise(run, self.parts, {n: self._part(start[n], k) for n in self.parts}, before, self.config.steps, k)
+                with lap(FUTURE):
+                    end = self._denoise(run, self.parts, {n: self._part(start[n], k) for n in self.parts}, before, self.config.steps, k)
                 for name, x in end.items():
                     future[name].append(x[:, None] + self._origin(name, before[name]))
                 run.give({shown(n): self._shown(n, encoded, self._read(n, encoded, future[n]), before[n]) for n in self.parts}, k)
             x = {"action": self._part(start["action"], k)}
-            actions.append(encoded.held(self._denoise(run, ("action",), x, {}, self.config.action_steps, k)["action"]))
+            with lap(ACTION):
+                actions.append(encoded.held(self._denoise(run, ("action",), x, {}, self.config.action_steps, k)["action"]))
             if k + 1 < self.config.chunks:
                 run.give({"planned": _flagged(actions[-1], torch.zeros_like(actions[-1][..., 0], dtype=torch.bool))}, k)
         past.forget(self._imagined)  # it gives way to what will be seen

@@ -13,6 +13,7 @@ from gymnasium.vector import VectorEnv
 
 from foreact.acting.consistency import Realised
 from foreact.envs.base import Observation
+from foreact.envs.touch import Touch
 from foreact.evaluation.controller import Call, Controller, Seat
 from foreact.evaluation.exploring import TryOut
 from foreact.evaluation.recovery import NOWHERE, Recovery, RollbackTrace
@@ -38,6 +39,7 @@ class EpisodeRecord:
     choices: among candidates, where there were several; select_ms: what each took, the candidates being there, of the whole batch.
     staleness: of each plan that was acted upon, the control steps between its observation and the first action taken from it; idle: steps
         in which the robot held still for want of a plan. Both only where time is charged.
+    touch: when the hand touched what the task acts on, steps counted like `steps`; None where the physics is out of reach.
     alarms, scores: what a monitor made of them, where one watched; asked: it ended the episode to ask for help, which is no success.
     """
 
@@ -70,6 +72,7 @@ class EpisodeRecord:
     asked: bool = False
     staleness: tuple[int, ...] = ()
     idle: int = 0
+    touch: Touch | None = None
 
     @property
     def episode(self) -> Episode:
@@ -84,7 +87,7 @@ class EpisodeRecord:
         """Everything that must not depend on how the work was spread: all but timings, batches and memory."""
         kept = ("task", "condition", "seed", "success", "held", "steps", "calls", "evaluations", "outside", "instruction",
                 "actions_digest", "call_steps", "values", "rollbacks", "undone", "consistency", "choices",
-                "alarms", "scores", "asked", "staleness", "idle")
+                "alarms", "scores", "asked", "staleness", "idle", "touch")
         return {name: getattr(self, name) for name in kept}
 
 
@@ -223,5 +226,6 @@ def _finish(occupied: _Occupied, info: dict[str, Any], controller: Controller | 
         choices=tuple(call.choice for call in calls if call.choice is not None),
         select_ms=tuple(round(call.select_ms, 3) for call in calls if call.choice is not None),
         alarms=() if monitor is None else tuple(monitor.alarms), scores=() if monitor is None else tuple(monitor.scores), asked=seat.asked,
-        staleness=tuple(waiting.staleness) if charged else (), idle=waiting.idle)
+        staleness=tuple(waiting.staleness) if charged else (), idle=waiting.idle,
+        touch=info["touch"])
     return Finished(record=record, calls=calls, footage=tape)

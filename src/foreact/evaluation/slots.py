@@ -27,6 +27,7 @@ from foreact.acting.execution import Execution
 from foreact.contract.config import Config
 from foreact.envs.base import Environment, Observation, Snapshot
 from foreact.envs.disturbance import Disturbance, disturb
+from foreact.envs.touch import Feeler
 from foreact.evaluation.clock import Clock
 from foreact.evaluation.controller import OutOfBounds, Policy, within_bounds
 from foreact.evaluation.foresight import Foresight
@@ -134,7 +135,7 @@ class Slot(gymnasium.Env[dict[str, Any], dict[str, Any]]):
             "images": {c.name: np.zeros((3, c.height, c.width), np.uint8) for c in observation.cameras},
             "state": np.zeros(observation.state.size, np.float32),
             **({"coming": {c.name: np.zeros((*ahead, c.height, c.width), np.uint8) for c in observation.cameras}} if rules.foresee else {})}
-        self._resting = True
+        self._resting, self._feeler = True, Feeler()
         self._instants: dict[int, _Instant] = {}
         self.footage = Footage([], [], [])
 
@@ -149,6 +150,7 @@ class Slot(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         if self._policy is not None:
             self._policy.start(self._environment, episode.seed)
         self._steps, self._outside, self._success, self._held = 0, 0, False, False
+        self._feeler.start(self._environment)
         self._digest, self._looks, self._instants = hashlib.sha256(), 0, {}
         self.footage = Footage([], [], [])
         looked_ms = self._look() if self._policy is None or self._rules.footage else 0.0
@@ -173,7 +175,8 @@ class Slot(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         over = truncated or self._finished
         looked_ms = 0.0 if over or self._rules.footage else self._look()
         info = {"steps": self._steps, "success": self._success, "held": self._held, "outside": self._outside,
-                "observe_ms": looked_ms, "look": NOWHERE if over else self._keep(), "digest": self._digest.hexdigest()[:16]}
+                "observe_ms": looked_ms, "look": NOWHERE if over else self._keep(), "digest": self._digest.hexdigest()[:16],
+                "touch": self._feeler.touch}
         return self._seen, 0.0, self._finished, truncated and not self._finished, info
 
     def try_out(self, plans: Mapping[int, np.ndarray]) -> list[Observation] | None:
@@ -209,6 +212,7 @@ class Slot(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         result = self._environment.advance(action)
         self._digest.update(action.tobytes())
         self._steps, self._outside = self._steps + 1, self._outside + outside
+        self._feeler.feel(self._environment, self._steps)
         self._held, self._success = result.success, self._success or result.success
         if self._rules.footage:
             self.footage.actions.append(action)
