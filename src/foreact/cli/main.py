@@ -35,6 +35,7 @@ COMMANDS = {
     "recipes": "list recipes, or show one with its resolved config and parameter count",
     "verify": "derive from a running model what it is, and check what it claims",
     "diagnose": "look into data, features and results for one question: manifold, attention, features, consistency, ...",
+    "budget": "success against latency, memory and horizon, over the ways to run each recipe, on one page",
     "study": "a declared comparison that runs resumably and ends in one table",
     "census": "every system of the survey's census, and whether it works here",
     "cite": "the BibTeX of a recipe and of its parts",
