@@ -11,12 +11,14 @@ from foreact.cli.budget_grid import BudgetGrid, points
 from foreact.cli.budget_policies import policies
 from foreact.cli.budget_table import findings, text
 from foreact.cli.main import run as command
-from foreact.contract.config import apply_overrides
+from foreact.contract.config import apply_overrides, encode
 from foreact.contract.errors import ConfigError
 from foreact.envs.metaworld import MetaWorld
 from foreact.evaluation.evaluate import EvaluationConfig
 from foreact.recipes import catalogue
+from foreact.training.checkpoint_folder import Content, write
 from foreact.training.members import import_members
+from foreact.training.specs import specs_text
 
 SPECS = MetaWorld.describe(MetaWorld.Config(task="window-open"))
 GRID = BudgetGrid(denoising=(1,), candidates=(), replan=(), tasks=("drawer-close",), demonstrations=2, steps=2, episodes=1,
@@ -89,52 +91,62 @@ def test_the_list_says_what_would_be_run(capsys):
     assert "lingbot-va: own, denoising-1" in told and "replan 4 is not tried: the history" in told and "no-future: own" in told
 
 
+def test_all_trainings_are_of_as_many_steps_and_a_folder_holds_those_of_one_budget(tmp_path):
+    compared, grid = policies(["joint", "mv-wam"], GRID), replace(GRID, steps=20, chunk=(8,))
+    place = budget_run.Place(grid=grid, out=tmp_path, demos=tmp_path / "demos")
+    jobs = list(budget_run._trainings(place, budget_run.planned(compared, grid)))
+    names = [f"{name}{chunk}" for name in ("no-future", "joint", "mv-wam") for chunk in ("", "-chunk-8")]
+    assert [job.name for job in jobs] == [f"training {name}" for name in names]
+    for job in jobs:
+        settings = [word for word in job.words[2:] if "=" in word]
+        run = apply_overrides(catalogue.recipe(job.words[1]).run("tiny"), settings)
+        assert sum(stage.steps for stage in run.training.stages) == 20
+        assert ("--baseline" in job.words) == job.name.startswith("training no-future")
+        assert run.model.coupling.horizon == (8 if "chunk" in job.name else 16)
+    budget_run._require_same_trainings(place)
+    budget_run._require_same_trainings(place)
+    with pytest.raises(ConfigError, match="another budget"):
+        budget_run._require_same_trainings(replace(place, grid=replace(grid, steps=3)))
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    """The baseline of the joint model at two points, each also charged, on one episode."""
+    """A run of the no-future baseline that learnt nothing, at its own point, also charged, on one episode."""
     out = tmp_path_factory.mktemp("budget")
-    grid = replace(GRID, charge="own")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FOREACT_CACHE", str(out / "cache"))
-        compared = policies([], grid)
-        return compared, grid, out, budget_run.run(compared, grid, out, None, "cpu")
+    run = catalogue.baseline(catalogue.recipe("joint").run("tiny"))
+    texts = {"config.json": json.dumps(encode(run)), "specs.json": specs_text(*SPECS)}
+    write(out / "still" / "checkpoints", Content(step=1, model=run.model.build(*SPECS).state_dict(), state={}, progress={}, texts=texts))
+    grid = replace(GRID, baseline="", denoising=(), charge="own")
+    compared = policies([str(out / "still")], grid)
+    return compared, grid, out, budget_run.run(compared, grid, out, None, "cpu")
 
 
 def test_every_point_is_measured(measured):
     told = json.loads(json.dumps(findings(measured[3])))
     (policy,) = told["policies"]
-    assert [row["point"] for row in policy["points"]] == ["own", "denoising-1"] and policy["baseline"]
-    for row in policy["points"]:
-        assert row["success"]["n"] == 1 and row["seeds"] == [1_000_000, 1_000_000]
-        assert row["latency_ms"]["mean"] == pytest.approx(sum(lap["mean"] for lap in row["latency_ms"]["laps"].values()), rel=1e-4)
-        assert row["memory_mb"]["whole"] > row["memory_mb"]["idle"] > 0
-        assert sum(row["failures"].values()) == 1 - row["success"]["successes"] and "unknown" not in row["failures"]
-    assert [row["charged"] is not None for row in policy["points"]] == [True, False]
-    assert policy["points"][0]["charged"]["ms"] == round(policy["points"][0]["latency_ms"]["p50"], 1)
-    assert "no-future/own" in text(told) and (set(told["front"]) <= {"no-future/own", "no-future/denoising-1"})
+    (row,) = policy["points"]
+    assert row["success"]["n"] == 1 and row["seeds"] == [1_000_000, 1_000_000] and row["against_baseline"] is None
+    assert row["latency_ms"]["mean"] == pytest.approx(sum(lap["mean"] for lap in row["latency_ms"]["laps"].values()), rel=1e-4)
+    assert row["memory_mb"]["whole"] > row["memory_mb"]["idle"] > 0
+    assert sum(row["failures"].values()) == 1 - row["success"]["successes"] and "unknown" not in row["failures"]
+    assert row["charged"]["ms"] == round(row["latency_ms"]["p50"], 1) and row["charged"]["success"]["n"] == 1
+    assert "still/own *" in text(told) and told["front"] == ["still/own"]
 
 
-def test_what_is_done_is_not_done_again(measured, monkeypatch):
+def test_what_is_done_is_not_done_again(measured):
     compared, grid, out, _ = measured
-    monkeypatch.setenv("FOREACT_CACHE", str(out / "cache"))
 
     def stamps():
-        names = ("result.json", "trained", "latency.json", "memory.json")
+        names = ("result.json", "latency.json", "memory.json")
         return {path: os.stat(path).st_mtime_ns for name in names for path in out.rglob(name)}
 
     before = stamps()
     budget_run.run(compared, grid, out, None, "cpu")
-    assert stamps() == before
-    missing = out / "points" / "no-future" / "denoising-1" / "result.json"
+    assert stamps() == before and len(before) == 4
+    missing = out / "points" / "still" / "own" / "result.json"
     missing.unlink()
     budget_run.run(compared, grid, out, None, "cpu")
     assert {path for path, stamp in stamps().items() if before[path] != stamp} == {missing}
-
-
-def test_a_folder_of_another_budget_is_refused(measured):
-    compared, grid, out, _ = measured
-    with pytest.raises(ConfigError, match="another budget"):
-        budget_run.run(compared, replace(grid, steps=3), out, None, "cpu")
 
 
 def test_the_settings_of_the_help_are_the_grids():
