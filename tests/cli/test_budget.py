@@ -33,7 +33,7 @@ def of(name, grid, **more):
 
 @pytest.mark.parametrize("name", catalogue.names())
 def test_the_words_of_every_point_are_settings_and_move_what_they_say(name):
-    run, found, skipped = of(name, BudgetGrid(chunk=(8,), cross=True, denoising=(2,), replan=(4,)))
+    run, found, skipped = of(name, BudgetGrid(chunk=(8,), cross=True, denoising=(2,), replan=(4,), precision=("int8",)))
     assert found[0].name == "own" and not found[0].moved
     assert len({point.name for point in found}) == len(found)
     for point in found:
@@ -43,8 +43,9 @@ def test_the_words_of_every_point_are_settings_and_move_what_they_say(name):
             if axis in point.moved:
                 head, leaf = place.split(".")
                 assert getattr(getattr(model, head), leaf) == point.moved[axis]
-        selector = apply_overrides(EvaluationConfig(), list(point.evaluation)).selector
-        assert (selector is not None) == bool(point.evaluation)
+        config = apply_overrides(EvaluationConfig(), list(point.evaluation))
+        assert (config.selector is not None) == ("candidates" in point.moved and name != "cosmos-policy")
+        assert config.precision == point.moved.get("precision", "float32")
     assert all(one.why for one in skipped)
 
 

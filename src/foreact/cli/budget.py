@@ -27,7 +27,7 @@ examples
   foreact budget joint lingbot-va --list            what would be run, and what cannot be varied
 
 axes, each tried around the recipe's own point, or all crossed with cross=true; a recipe without the knob is not varied along it
-  denoising=[1,2,8]   candidates=[4]   replan=[4,16]   chunk=[] (each another training)
+  denoising=[1,2,8]   candidates=[4]   replan=[4,16]   precision=[] (bfloat16, int8)   chunk=[] (each another training)
 settings
   baseline=joint (the recipe whose no-future baseline is drawn in; baseline="" for none)   selector=ActionConsensus
   tasks=["button-press-topdown","window-open"]   conditions=["clean"]   episodes=10 per task   seed_start=1000000   horizon=200
@@ -35,8 +35,8 @@ settings
   rounds=24 (plans of each point that are timed)   workers=2   on=local|ray
   charge=none|own|all   run points once more with their own median latency charged to the world's clock"""
 SETTINGS = True
-KEYS = ("denoising", "candidates", "replan", "chunk", "cross", "selector", "baseline", "size", "tasks", "conditions", "demonstrations",
-        "steps", "seed", "training", "episodes", "seed_start", "horizon", "rounds", "charge", "workers", "on")
+KEYS = ("denoising", "candidates", "replan", "precision", "chunk", "cross", "selector", "baseline", "size", "tasks", "conditions",
+        "demonstrations", "steps", "seed", "training", "episodes", "seed_start", "horizon", "rounds", "charge", "workers", "on")
 
 
 def add_options(parser: Parser) -> None:

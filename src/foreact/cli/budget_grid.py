@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Literal
 
+from foreact.acting.execution import Precision
 from foreact.contract.config import apply_overrides
 from foreact.contract.errors import ConfigError, ForeactError
 from foreact.contract.specs import ActionSpec, ObservationSpec
@@ -40,13 +41,14 @@ AXES = (
     Axis(name="candidates", title="candidates", places=("coupling.candidates",),
          without=("selector={selector}", "selector.candidates={}"), own=1),
     Axis(name="replan", title="replan period", places=("regime.replan",)),
+    Axis(name="precision", title="precision", without=("precision={}",), own="float32"),
     Axis(name="chunk", title="chunk length", places=("coupling.horizon",), of="training"),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetGrid:
-    """denoising, candidates, replan, chunk: values tried along each axis beside the recipe's own. cross: the product of all
+    """denoising, candidates, replan, precision, chunk: values tried along each axis beside the recipe's own. cross: the product of all
     axes in place of one axis at a time.
 
     selector: what chooses among candidates where the recipe does not. baseline: the recipe whose no-future baseline is drawn in.
@@ -58,6 +60,7 @@ class BudgetGrid:
     denoising: tuple[int, ...] = (1, 2, 8)
     candidates: tuple[int, ...] = (4,)
     replan: tuple[int, ...] = (4, 16)
+    precision: tuple[Precision, ...] = ()
     chunk: tuple[int, ...] = ()
     cross: bool = False
     selector: str = "ActionConsensus"
@@ -82,7 +85,7 @@ class BudgetGrid:
             if getattr(self, name) < 1:
                 raise ConfigError("must be at least 1", where=name, found=getattr(self, name))
         for axis in AXES:
-            if any(value < 1 for value in self.values(axis)):
+            if any(value < 1 for value in self.values(axis) if isinstance(value, int)):
                 raise ConfigError("a value of an axis is at least 1", where=axis.name, found=self.values(axis))
 
     def values(self, axis: Axis) -> tuple[Any, ...]:

@@ -42,7 +42,8 @@ class Seat:
         from foreact.training.checkpoint import load_model
 
         model = with_settings(load_model(self.run, device=self.device), list(self.point.model))
-        return Contender(model=model, selector=apply_overrides(EvaluationConfig(), list(self.point.evaluation)).selector)
+        config = apply_overrides(EvaluationConfig(), list(self.point.evaluation))
+        return Contender(model=config.execution.prepare(model), selector=config.selector)
 
 
 def refused(seat: Seat) -> str | None:
