@@ -44,7 +44,7 @@ from foreact.nets.text import HashedWords
 from foreact.nets.token_diffusion import TokenDiffusion
 from foreact.nets.video_autoencoder import WanAutoencoder
 from foreact.nets.vision_language import VisionLanguage
-from foreact.regimes import Asynchronous, Chunked, Ensembled, Interactive, OpenLoop, SingleStep
+from foreact.regimes import Adaptive, Asynchronous, Chunked, Ensembled, Interactive, OpenLoop, SingleStep
 from foreact.selection import BestFirstTree, CrossEntropy, PathIntegral
 from foreact.substrates import (
     AutoencoderLatents,
@@ -167,7 +167,7 @@ COUPLINGS = {
 REGIMES = {"Chunked": Chunked.Config(replan=3), "OpenLoop": OpenLoop.Config(), "SingleStep": SingleStep.Config(),
            "Interactive": Interactive.Config(replan=3), "Asynchronous": Asynchronous.Config(replan=3, compensation="drop"),
            "Asynchronous:inpainting": Asynchronous.Config(replan=3, compensation="inpaint"),
-           "Ensembled": Ensembled.Config(replan=3)}
+           "Ensembled": Ensembled.Config(replan=3), "Adaptive": Adaptive.Config(replan=3, soon=1)}
 FITTING = {"FutureTokens": "AlignedDenoiser", "LatentFrames": "DiffusionTransformer",
            "JointGeneration": "MixtureOfTransformers", "JointGeneration:valued": "MixtureOfTransformers",
            "PostPredictionHead": "JointEmbeddingPredictor", "PostPredictionHead:denoised": "DiffusionTransformer",

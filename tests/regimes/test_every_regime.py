@@ -6,9 +6,9 @@ import pytest
 from foreact.contract.agreement import of_mean
 from foreact.contract.axes import Memory, Regime
 from foreact.contract.config import registered
-from foreact.contract.errors import MisfitError
+from foreact.contract.errors import ConfigError, MisfitError
 from foreact.contract.specs import ActionSpec, GripperConvention
-from foreact.regimes import Asynchronous, Chunked, Ensembled, Interactive, OpenLoop, SingleStep
+from foreact.regimes import Adaptive, Asynchronous, Chunked, Ensembled, Interactive, OpenLoop, SingleStep
 from tiny_members import REGIMES, classes
 
 HORIZON = 8
@@ -62,7 +62,30 @@ def test_a_period_is_the_distance_between_calls(name):
     regime = REGIMES[name].build(HORIZON)
     called = drive(regime, 2 * HORIZON)[1]
     period = regime.config.period()
-    assert called == ([0] if period is None else list(range(0, 2 * HORIZON, period)))
+    if period is None:
+        assert called == [0] or regime.by_value
+    else:
+        assert called == list(range(0, 2 * HORIZON, period))
+
+
+def test_adaptive_looks_again_soon_where_the_value_fell():
+    """Against the plan before, and by more than is let pass; a plan without one before it is carried out for long."""
+    regime, memory = Adaptive.Config(replan=4, soon=2, fall=0.1).build(HORIZON), Memory()
+    values, called = iter([0.5, 0.45, 0.3, 0.3, 0.1, 0.9]), []
+    for step in range(20):
+        if regime.due(memory):
+            called.append(step)
+            memory.value = next(values)
+            regime.receive(memory, np.zeros((HORIZON, 1)))
+        regime.act(memory)
+    assert called == [0, 4, 8, 10, 14, 16]  # the third and the fifth are looked at again after 2 steps
+
+
+@pytest.mark.parametrize(("settings", "error"), [
+    ({"replan": 9}, MisfitError), ({"replan": 4, "soon": 5}, MisfitError), ({"soon": 0}, MisfitError), ({"fall": -0.1}, ConfigError)])
+def test_adaptive_refuses_what_makes_no_sense(settings, error):
+    with pytest.raises(error):
+        Adaptive.Config(**settings).build(HORIZON)
 
 
 def test_interactive_looks_again_every_replan_steps_and_carries_a_memory():

@@ -21,15 +21,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foreact.contract.axes import Memory, Noise, SeededNoise, Session
+from foreact.contract.axes import Memory, Noise, Regime, SeededNoise, Session
 from foreact.contract.context import Context, Plan, fake_context
+from foreact.contract.errors import ConfigError
 from foreact.contract.specs import ActionSpec
 from foreact.envs.base import Observation
 from foreact.flow.inpainting import commitment
 from foreact.model import Through, WorldActionModel
 from foreact.selection.selectors import Drawn, Selector
 
-__all__ = ["Acting", "Choosing", "Lanes", "Made", "StandIn", "context_of", "noise_seed"]
+__all__ = ["Acting", "Choosing", "Lanes", "Made", "StandIn", "context_of", "noise_seed", "require_values"]
 
 StandIn = Callable[[Context, Noise, Sequence[int]], Through | None]
 """What stands between future and action in one batch; the numbers say which of the planned episodes each row is."""
@@ -74,6 +75,14 @@ class Made:
     @property
     def size(self) -> int:
         return self.part.stop - self.part.start
+
+
+def require_values(regime: Regime, given: bool) -> None:
+    """Raise `ConfigError` where a regime goes by the value of each plan and the model gives none."""
+    if regime.by_value and not given:
+        raise ConfigError("this regime goes by the value of each plan, and this model gives none", where="model.regime",
+                          found=type(regime).__name__, accepted="a model whose plans have a value, such as mv-wam's",
+                          next_step="model.regime=Chunked")
 
 
 def noise_seed(seed: int, call: int) -> int:

@@ -279,7 +279,8 @@ class Memory:
 
     queue: the actions to come. since_call: steps since the observation of the newest plan at hand. waited: steps since the observation of
     a plan that is being made; 0 where none is, or where it was made at once. committed: actions of the queue that will be over when the
-    plan that is asked for comes, where the plan is held to them. chunks: plans that are mixed, oldest first, where they are.
+    plan that is asked for comes, where the plan is held to them. chunks: plans that are mixed, oldest first, where they are. value: what
+    the model expects of the plan that is received next, told before it is, None where it says nothing; value_before: of the one before.
     """
 
     queue: list[Float[np.ndarray, " action"]] = field(default_factory=list)
@@ -289,6 +290,8 @@ class Memory:
     waited: int = 0
     committed: int = 0
     chunks: list[Chunk] = field(default_factory=list)
+    value: float | None = None
+    value_before: float | None = None
 
     def tick(self) -> None:
         """A control step passes."""
@@ -305,6 +308,8 @@ class Regime(Buildable, ABC):
     """Whether it goes on acting on its queue while a plan is being made; `receive` then finds in `waited` how many steps that took."""
     averages: ClassVar[bool] = False
     """Whether it hands out means of planned actions, which actions must bear."""
+    by_value: ClassVar[bool] = False
+    """Whether it goes by the value of each plan, which the model must then give."""
     action: ActionSpec | None = None
     """What its actions mean, told by the model; None where nobody did."""
 

@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 
 from foreact.acting.consistency import Awaited, Distance, Witness
 from foreact.acting.execution import Execution
-from foreact.acting.lanes import Choosing, Lanes, Made, context_of, noise_seed
+from foreact.acting.lanes import Choosing, Lanes, Made, context_of, noise_seed, require_values
 from foreact.contract.axes import Memory, Noise, Regime, Session
 from foreact.contract.config import Buildable, Config
 from foreact.contract.context import Context
@@ -171,6 +171,7 @@ class Controller:
             self._selector, self._select_until = selector.build(), selector.until * horizon
             self._explorer = Explorer(self.model) if "world" in self._selector.needs else None
         self._gives_value = self._lanes.warm_up().value is not None
+        require_values(self.regime, self._gives_value)
 
     def due(self, seat: Seat) -> bool:
         """Whether the seat wants a plan now; one that is under way and has come is handed over."""
@@ -190,7 +191,7 @@ class Controller:
             raise ConfigError("a rollback is decided by the value of each plan, and this model gives none", where="rollback",
                               found=f"coupling {type(self.model.coupling).__name__} without a value", accepted="a plan with a value",
                               next_step="evaluate a run of a recipe that yields a value, such as mv-wam, or set rollback=null")
-        if self.model.config.regime.period() is None:
+        if self.regime.name == "Open-loop":
             raise ConfigError("a rollback compares the values of several calls", where="rollback",
                               found=f"regime {type(self.regime).__name__}, which calls once", accepted="a regime that calls again",
                               next_step="model.regime=Chunked")
@@ -268,5 +269,6 @@ class Controller:
                 select_ms=0.0 if chosen is None else plan.candidates.overhead_ms))
             if self._witness is not None and plan.future is not None:
                 self._witness.expect(seat.awaited, seat.memory.steps, seat.seen[-1], plan.future, row, actions[row])
+            seat.memory.value = None if values is None else values[row]
             seat.waiting.ask(actions[row], self.clock.steps(made.prepare_ms + made.model_ms, self.model.action.rate_hz))
             seat.waiting.deliver(seat.memory, self.regime)  # at once, where the world waits

@@ -51,7 +51,7 @@ class Guard:
         if self.action != "replan":
             return
         regime, history = model.regime, model.config.coupling.history
-        if regime.persistent or history > 1 or regime.config.period() is None:
+        if regime.persistent or history > 1 or regime.name == "Open-loop":
             raise ConfigError("this model cannot be asked for a plan ahead of its time", where="evaluation.monitor_action", found="replan",
                               accepted="a regime that calls again, without a memory or a history of fixed stride",
                               next_step="monitor_action=record or stop")

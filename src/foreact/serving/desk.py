@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from foreact.acting.lanes import Lanes, Made
+from foreact.acting.lanes import Lanes, Made, require_values
 from foreact.contract.context import fake_context
 from foreact.contract.errors import ForeactError
 from foreact.model import WorldActionModel
@@ -111,8 +111,9 @@ class Desk:
     def _warm_up(self) -> None:
         """Every batch that will occur is planned once, so that nobody waits for set-up or is planned in an untested batch."""
         lanes, coupling = self._lanes.lanes, self._coupling
-        future = self._lanes.warm_up().future
-        self.imagines = self.imagines and future is not None
+        tried = self._lanes.warm_up()
+        require_values(self._regime, tried.value is not None)
+        self.imagines = self.imagines and tried.future is not None
         most = 1 if self._lanes.alone else self._settings.batch // lanes * lanes
         context = fake_context(self._model.observation, batch=most, history=1)
         seats = [Served(name="", seed=i) for i in range(most)]
@@ -210,10 +211,10 @@ class Desk:
             rows = made.plan.actions[row].float().cpu().numpy()
             if not np.isfinite(rows).all():
                 raise FloatingPointError("the model gave actions that are not finite")
+            served.memory.value = None if made.plan.value is None else float(made.plan.value[row])
             self._regime.receive(served.memory, rows)
             timing["infer_ms"] = made.prepare_ms + made.model_ms
-            about |= {"batch": made.size, "evaluations": made.plan.cost.total}
-            about["value"] = None if made.plan.value is None else float(made.plan.value[row])
+            about |= {"batch": made.size, "evaluations": made.plan.cost.total, "value": served.memory.value}
             if self._watch is not None and made.plan.future is not None:
                 self._watch.expect(served, step, made.plan.future, row, rows)
             if request.monitor:
