@@ -100,7 +100,9 @@ def machine() -> dict[str, Any]:
 def memory(seat: Seat) -> dict[str, float]:
     """The most memory that three plans took, in MiB, in a process that does nothing else. whole: of the process, or of the device;
     idle: of the same process before there was a model."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    server = get_context("forkserver")  # which has imported everything once
+    server.set_forkserver_preload(["foreact.training.checkpoint", "foreact.evaluation.evaluate", __name__])
+    with ProcessPoolExecutor(1, mp_context=server) as pool:
         return pool.submit(_peak, seat).result()
 
 

@@ -152,7 +152,7 @@ def _how(found: Mapping[str, Any]) -> str:
 def _machine(of: Mapping[str, Any]) -> str:
     before, after = of["load_before"][0], of["load_after"][0]
     device = f"{escape(str(of['device']))}, " if of["device"] else ""
-    return (f"Machine: {device}{of['cores']} cores ({escape(str(of['processor']))}), {of['threads']} threads, torch "
+    return (f"Machine: {device}{of['cores']} cores ({escape(str(of['processor']))}), threads: {of['threads']}, torch "
             f"{escape(str(of['torch']))}; load {before:.1f} before, {after:.1f} after.")
 
 
