@@ -43,6 +43,7 @@ settings (each as key=value or --key value)
                          --selector consensus|weighted|value|medoid|actions|exploring|random|first
   monitor=FILE           raise alarms where what is imagined and what comes drift apart, by a file of foreact monitor calibrate
   monitor_action=record|replan|stop   what an alarm does: nothing; a plan at once; end the episode to ask for help
+  verifier=Stuck         verifier.every=4: a plan whose actions commanded motion while the state stayed as it was is given up
   disturb.step=40        disturb.kind=teleport|push|friction      disturb.size=0.1 (metres, or a factor of the friction)   any of them
                          changes the world secretly before that step, without a word to the policy
   clock=free|charged|wall  whether the world waits while a plan is made; charged: each costs clock_ms=MS of its time; wall: what it took

@@ -18,6 +18,7 @@ from jaxtyping import Float, UInt8
 from foreact.acting.consistency import Awaited, Distance, Witness
 from foreact.acting.execution import Execution
 from foreact.acting.lanes import Choosing, Lanes, Made, context_of, noise_seed, require_values
+from foreact.acting.verifiers import Verifier
 from foreact.contract.axes import Memory, Noise, Regime, Session
 from foreact.contract.config import Buildable, Config
 from foreact.contract.context import Context
@@ -27,7 +28,7 @@ from foreact.envs.base import Environment, Observation
 from foreact.evaluation.clock import Clock, Waiting, holding, require_holding
 from foreact.evaluation.exploring import Explorer, TryOut
 from foreact.evaluation.foresight import Foresight, require_read, stand_in
-from foreact.evaluation.guard import Guard
+from foreact.evaluation.guard import Guard, give_up, require_early
 from foreact.evaluation.selecting import Choice, choices_of, require_selectable
 from foreact.model import Through, WorldActionModel
 from foreact.selection.monitor import Monitor
@@ -136,7 +137,7 @@ class Controller:
     compare them with what comes, in this distance; teacher: the folder in whose features, where it is perceptual.
     freeze: the step from which the robot does not move any more (see `freezing.py`).
     selector: chooses among candidates, `until` its share of an episode of `horizon` control steps.
-    guard: what is done when what was imagined and what comes drift apart.
+    guard: what is done when what was imagined and what comes drift apart. verifier: asked meanwhile whether a plan still holds.
     clock: what a plan costs in the environment's time. With clock=wall every plan is made alone, as for one robot.
     execution: how plans are computed; `model` is what was made of the given one for that.
     alone_ms: how long the plan of a single episode took, unpadded: what one robot waits for. Timed a few times at the start.
@@ -149,7 +150,8 @@ class Controller:
     def __init__(self, model: WorldActionModel, regime: Regime | None = None, *, lanes: int = 4, imagine: bool = False,
                  foresight: Foresight = "own", consistency: Distance = "off", teacher: str | None = None,
                  freeze: int | None = None, selector: Selector.Config | None = None, horizon: float = math.inf,
-                 guard: Guard | None = None, clock: Clock | None = None, execution: Execution | None = None) -> None:
+                 guard: Guard | None = None, verifier: Verifier.Config | None = None, clock: Clock | None = None,
+                 execution: Execution | None = None) -> None:
         self.freeze, self.clock, execution = freeze, clock or Clock(), execution or Execution()
         self.model, self.regime = execution.prepare(model.eval()), regime or model.regime
         remembers = self.regime.persistent
@@ -163,6 +165,9 @@ class Controller:
             require_read(self.model, foresight)
         self._witness = None if consistency == "off" else Witness(self.model, consistency, teacher)
         self._guard = guard
+        self._verifier = None if verifier is None else verifier.build(model.action)
+        if verifier is not None:
+            require_early(model, where="evaluation.verifier", found=type(verifier).owner.__name__, next_step="verifier=null")
         self.alone_ms: list[float] = []
         self._left_to_time = self.TIMED_ALONE
         self._selector, self._select_until, self._explorer = None, 0.0, None
@@ -184,6 +189,11 @@ class Controller:
             came = self._witness.see(seat.awaited, seat.memory.steps, observation)
             if self._guard is not None:
                 self._guard.see(seat, came)
+        if self._verifier is not None and seat.memory.queue and seat.waiting.plan is None:
+            since = seat.memory.since_call
+            if since and since % self._verifier.config.every == 0 and not self._verifier.holds(
+                    seat.seen[-1], observation, np.stack(seat.executed[-since:]), np.stack(seat.memory.queue)):
+                give_up(seat)
 
     def require_value(self) -> None:
         """Raise `ConfigError` where there is nothing by which a rollback could be decided."""
@@ -240,6 +250,8 @@ class Controller:
         """Actions up to the next step at which the regime wants a plan or an imagined frame is due, at most `limit`."""
         actions, ahead = [], seat.awaited.next_due(seat.memory.steps)
         limit = limit if ahead is None else min(limit, ahead)
+        if self._verifier is not None:
+            limit = min(limit, self._verifier.config.every - seat.memory.since_call % self._verifier.config.every)
         low, high = np.float32(self.model.action.low), np.float32(self.model.action.high)
         while len(actions) < limit and not self.due(seat):
             frozen = self.freeze is not None and seat.memory.steps >= self.freeze

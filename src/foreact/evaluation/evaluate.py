@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from foreact.acting.consistency import Distance, Witness
 from foreact.acting.execution import Compile, Execution, Precision
+from foreact.acting.verifiers import Verifier
 from foreact.contract.config import Config
 from foreact.contract.errors import ConfigError, DatasetError
 from foreact.contract.progress import meter
@@ -75,6 +76,7 @@ class EvaluationConfig:
     precision, compile: how plans are computed (see `acting/execution.py`).
     rollback: go back when the value of a plan falls (see `selection/rollback.py`); None, the default, never does.
     selector: draw several candidates for each plan and choose among them (see `selection/selectors.py`); None takes the first.
+    verifier: asked while a plan is carried out whether it still holds (see `acting/verifiers.py`); None, the default, asks nobody.
     """
 
     environment: Config = field(default_factory=lambda: MetaWorld.Config(task="drawer-open"))
@@ -96,6 +98,7 @@ class EvaluationConfig:
     consistency_teacher: str | None = None
     freeze: float | None = None
     selector: Selector.Config | None = None
+    verifier: Verifier.Config | None = None
     monitor: str | None = None
     monitor_action: MonitorAction = "record"
     disturb: Disturbance | None = None
@@ -159,7 +162,7 @@ class EvaluationConfig:
         return SlotRules(environment=self.environment, policy=policy, out_of_bounds=self.out_of_bounds,
                          stop_after_success=self.stop_after_success, footage=footage, rollback=self.rollback, foresight=self.foresight,
                          consistency=self.consistency, consistency_teacher=self.consistency_teacher, freeze=self._freeze_step,
-                         selector=self.selector, guard=self.guard, disturb=self.disturb, clock=self.timing,
+                         selector=self.selector, guard=self.guard, verifier=self.verifier, disturb=self.disturb, clock=self.timing,
                          execution=self.execution)
 
     @cached_property
@@ -187,6 +190,7 @@ class EvaluationConfig:
             # without them, results keep their fingerprint
             **({} if self.rollback is None else {"rollback": self.rollback}),
             **({} if self.selector is None else {"selector": self.selector}),
+            **({} if self.verifier is None else {"verifier": self.verifier}),
             **({} if self.freeze is None else {"freeze": {"share": self.freeze, "step": self._freeze_step, "then": still}}),
             **({} if self.clock == "free" else {"clock": {"mode": self.clock, "ms": self.clock_ms, "holding": still}}),
             **({} if self.disturb is None else {"disturb": self.disturb}),
@@ -238,6 +242,9 @@ def evaluate(policy: WorldActionModel | Policy.Config, config: EvaluationConfig,
 
 def _require_fit_for_a_control(config: EvaluationConfig, source: ControlSource) -> None:
     """Raise `ConfigError` for what only a model can do."""
+    if config.verifier is not None:
+        raise ConfigError("a control has no plans", where="evaluation.verifier", found=type(config.verifier).owner.__name__,
+                          next_step="verifier=null")
     if config.selector is not None:
         raise ConfigError("a control has no candidates", where="evaluation.selector", found=type(config.selector).owner.__name__,
                           next_step="selector=null")

@@ -21,7 +21,7 @@ from foreact.selection.monitor import Calibration, Frame, Monitor
 if TYPE_CHECKING:
     from foreact.evaluation.controller import Seat
 
-__all__ = ["Guard", "MonitorAction"]
+__all__ = ["Guard", "MonitorAction", "give_up", "require_early"]
 
 MonitorAction = Literal["record", "replan", "stop"]
 
@@ -40,18 +40,26 @@ class Guard:
         if not seat.monitor.see(seat.memory.steps, came):
             return
         if self.action == "replan":
-            seat.memory.queue.clear()
-            seat.memory.chunks = []
-            seat.waiting.drop(seat.memory)
-            seat.forget()
+            give_up(seat)
         seat.asked = self.action == "stop"
 
     def require_for(self, model: WorldActionModel) -> None:
         """Raise `ConfigError` where a plan cannot be made early."""
-        if self.action != "replan":
-            return
-        regime, history = model.regime, model.config.coupling.history
-        if regime.persistent or history > 1 or regime.name == "Open-loop":
-            raise ConfigError("this model cannot be asked for a plan ahead of its time", where="evaluation.monitor_action", found="replan",
-                              accepted="a regime that calls again, without a memory or a history of fixed stride",
-                              next_step="monitor_action=record or stop")
+        if self.action == "replan":
+            require_early(model, where="evaluation.monitor_action", found="replan", next_step="monitor_action=record or stop")
+
+
+def give_up(seat: Seat) -> None:
+    """The rest of the plan is dropped, what is under way and what was imagined with it: the next one is due at once."""
+    seat.memory.queue.clear()
+    seat.memory.chunks = []
+    seat.waiting.drop(seat.memory)
+    seat.forget()
+
+
+def require_early(model: WorldActionModel, *, where: str, found: str, next_step: str) -> None:
+    """Raise `ConfigError` where a plan cannot be made ahead of its time."""
+    regime, history = model.regime, model.config.coupling.history
+    if regime.persistent or history > 1 or regime.name == "Open-loop":
+        raise ConfigError("this model cannot be asked for a plan ahead of its time", where=where, found=found,
+                          accepted="a regime that calls again, without a memory or a history of fixed stride", next_step=next_step)

@@ -24,6 +24,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 
 from foreact.acting.consistency import Distance
 from foreact.acting.execution import Execution
+from foreact.acting.verifiers import Verifier
 from foreact.contract.config import Config
 from foreact.envs.base import Environment, Observation, Snapshot
 from foreact.envs.disturbance import Disturbance, disturb
@@ -75,6 +76,7 @@ class SlotRules:
     freeze: int | None = None
     selector: Selector.Config | None = None
     guard: Guard | None = None
+    verifier: Verifier.Config | None = None
     disturb: Disturbance | None = None
     clock: Clock = field(default_factory=Clock)
     execution: Execution = field(default_factory=Execution)

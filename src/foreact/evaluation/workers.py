@@ -64,7 +64,7 @@ def _driving(model: WorldActionModel, rules: SlotRules, lanes: int) -> Controlle
     return Controller(
         model, lanes=lanes, imagine=rules.footage, foresight=rules.foresight, consistency=rules.consistency,
         teacher=rules.consistency_teacher, freeze=rules.freeze, selector=rules.selector, horizon=rules.environment.horizon,
-        guard=rules.guard, clock=rules.clock, execution=rules.execution)
+        guard=rules.guard, verifier=rules.verifier, clock=rules.clock, execution=rules.execution)
 
 
 # --- processes --------------------------------------------------------------------------------------------------------
