@@ -8,6 +8,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 import pytest
+import torch
 from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
 from lerobot.datasets.factory import resolve_delta_timestamps
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
@@ -15,7 +16,7 @@ from lerobot.policies.factory import make_policy, make_policy_config
 from torch.utils.data import DataLoader, Subset
 
 import lerobot_policy_foreact  # noqa: F401  as LeRobot's scripts import it
-from foreact.data.lerobot import DatasetWriter, Specs, standard_features
+from foreact.data.lerobot import DatasetWriter, Feature, Specs, standard_features
 from foreact.envs.metaworld import MetaWorld
 
 SMALL = ["training.substrate.steps=2", "training.substrate.batch_size=4", "model.backbone.depth=1"]
@@ -29,17 +30,19 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def written(tmp_path_factory):
-    """Two episodes of noise that drifts, in the specs of Meta-World, pictures kept without loss."""
+    """Two episodes of noise that drifts, in the specs of Meta-World, pictures kept without loss; the first one succeeds at its end."""
     observation, action = MetaWorld.describe(MetaWorld.Config(task="door-open", size=64))
     path, g = tmp_path_factory.mktemp("data") / "set", np.random.default_rng(0)
-    features, specs = standard_features(observation, action, images_as="image"), Specs(observation=observation, action=action)
+    extra = {"next.success": Feature(dtype="bool", shape=(1,))}
+    features, specs = standard_features(observation, action, images_as="image", extra=extra), Specs(observation=observation, action=action)
     with DatasetWriter(path, fps=int(action.rate_hz), features=features, specs=specs) as writer:
         for episode, length in enumerate(LENGTHS):
             state = g.normal(size=(length, observation.state.size)).cumsum(0).astype(np.float32)
             actions = g.uniform(action.low, action.high, size=(length, action.size)).astype(np.float32)
             images = {c.name: g.integers(0, 256, (length, c.height, c.width, 3), dtype=np.uint8) for c in observation.cameras}
-            writer.add_episode(frames={"observation.state": state, "action": actions}, task=f"open door {episode}", images=images,
-                               index=episode)
+            success = (np.arange(length) == length - 1)[:, None] & (episode == 0)
+            writer.add_episode(frames={"observation.state": state, "action": actions, "next.success": success}, images=images,
+                               task=f"open door {episode}", index=episode)
     return path
 
 
@@ -69,5 +72,9 @@ def loaded(written, meta):
 
 @pytest.fixture(scope="session")
 def joint(config, meta):
-    """A joint model, fitted, never trained. Tests that change it work on a copy."""
-    return make_policy(config(stage_steps=[2]), ds_meta=meta)
+    """A joint model, fitted, never trained, without the zeros that new weights have. Tests that change it work on a copy."""
+    policy = make_policy(config(stage_steps=[2]), ds_meta=meta)
+    with torch.no_grad():
+        for _, parameter in policy.model.parameters_to_train():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(parameter.numel())))
+    return policy

@@ -129,7 +129,7 @@ def test_the_regime_says_when_to_plan_and_no_environment_can_tell_who_else_is_th
         alone = [joint.select_action({k: v[:1] for k, v in shown(3, step).items()}) for step in range(9)]
     finally:
         del joint.model.plan
-    assert all(torch.equal(a[:1], b) for a, b in zip(together, alone, strict=True))
+    assert all(torch.equal(a[:1], b) for a, b in zip(together, alone, strict=True)) and not torch.equal(together[0][0], together[0][1])
     low, high = torch.tensor(joint.model.action.low), torch.tensor(joint.model.action.high)
     assert all(bool(((a >= low) & (a <= high)).all()) for a in together)
 

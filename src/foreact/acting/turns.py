@@ -1,7 +1,7 @@
-"""Action by action for whoever asks: episodes under way, each with its regime's memory, of which those that are due are planned together.
+"""Action by action for whoever asks: episodes under way, each with its regime's memory; those that are due are planned together.
 
-For hosts that show every observation and want one action for each: the evaluation loops of other projects. The server and this project's own
-evaluation, which look only when the regime wants to, plan by `foreact.acting.lanes` themselves.
+For hosts that show every observation and want one action for each: the evaluation loops of other projects. The server and this
+project's own evaluation, which look only when the regime wants to, plan by `foreact.acting.lanes` themselves.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Turns:
         self._keep = max(coupling.past_actions, coupling.horizon)
 
     def act(self, seats: Sequence[Seat], look: Callable[[int], Observation]) -> Float[np.ndarray, "seat action"]:
-        """The next action of each seat. Those whose regime is due are planned from what they are shown: `look(place)`, asked of them alone."""
+        """The next action of each seat. Those whose regime is due are planned from what they see: `look(place)`, asked of them alone."""
         due = [i for i, seat in enumerate(seats) if self._regime.due(seat.memory)]
         for i, actions in self._planned(seats, look, due).items():
             self._regime.receive(seats[i].memory, actions)
