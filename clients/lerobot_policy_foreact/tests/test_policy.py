@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import copy
+import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from lerobot.configs.policies import PreTrainedConfig
 from lerobot.configs.types import NormalizationMode
+from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
 from lerobot.policies.factory import get_policy_class, make_policy, make_pre_post_processors
 
+from foreact.contract.config import encode
 from foreact.contract.errors import CheckpointError, ConfigError, SpecError
 from foreact.data.lerobot import Dataset
 from foreact.data.lerobot.batches import window_of
 from foreact.data.windows import Windows
+from foreact.training.checkpoint_folder import Content, write
+from foreact.training.specs import specs_text
 from lerobot_policy_foreact import ForeactConfig, ForeactPolicy
+from lerobot_policy_foreact.__main__ import convert
 from lerobot_policy_foreact.resolving import offsets_of
 
 
@@ -152,14 +159,10 @@ def test_another_number_of_environments_needs_a_reset(joint):
 
 
 def test_a_dataset_that_does_not_say_what_its_numbers_mean_is_refused_until_it_is_stated(config, written, tmp_path):
-    import shutil
-
-    from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
-
     path = shutil.copytree(written, tmp_path / "foreign")
     (path / "meta" / "foreact.json").unlink()
     meta = LeRobotDatasetMetadata("local/foreign", root=path)
-    with pytest.raises(SpecError, match="does not say what its numbers mean"):
+    with pytest.raises(SpecError, match=r"(?s)does not say what its numbers mean.*--policy\.action_reference"):
         make_policy(config(), ds_meta=meta)
     stated = {"action_reference": "delta", "action_frame": "end-effector", "action_rotation": "none", "no_gripper": True,
               "state_units": ["m"], "bounds_of_data": True}
@@ -194,3 +197,18 @@ def test_each_stage_warms_up_and_cools_down(config, joint):
         optimiser.step()
         schedule.step()
     assert rates[:10] == pytest.approx(rates[10:]) and rates[0] == pytest.approx(0.5) and rates[9] < 0.1 < rates[2]
+
+
+def test_a_run_of_foreact_becomes_a_policy_that_acts_as_the_run_would(joint, tmp_path):
+    run, model = joint._run, joint.model
+    write(tmp_path / "run" / "checkpoints", Content(step=1, model=model.state_dict(), state={}, progress={"step": 1}, texts={
+        "config.json": json.dumps(encode(run)), "specs.json": specs_text(model.observation, model.action)}))
+    policy = ForeactPolicy.from_pretrained(convert(tmp_path / "run", tmp_path / "policy"))
+    before, _ = make_pre_post_processors(policy.config, str(tmp_path / "policy"))
+    policy.reset()
+    joint.eval()
+    joint._episodes.begun = 0
+    joint.reset()
+    assert torch.equal(policy.select_action(before(shown(2))), joint.select_action(shown(2)))
+    with pytest.raises(ConfigError, match="not empty"):
+        convert(tmp_path / "run", tmp_path / "policy")

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from foreact.contract.errors import ConfigError
+from foreact.contract.errors import ConfigError, SpecError
 from foreact.data.annotations import AnnotationStore
 from foreact.data.lerobot.conventions import StatedConventions
 from foreact.data.lerobot.dataset import Dataset
@@ -37,7 +37,15 @@ def material_of(run: Run, meta: Any, stated: StatedConventions, *, bounds_of_dat
         actions = dataset.column("action").astype("float64")
         stated = replace(stated, action_low=tuple(actions.min(0).tolist()), action_high=tuple(actions.max(0).tolist()))
     _require_one_set_of_episodes(run, dataset)
-    return open_material(run, dataset, stated=stated, cache=None)
+    try:
+        return open_material(run, dataset, stated=stated, cache=None)
+    except SpecError as error:
+        if "not stated" not in str(error.found):
+            raise
+        words = str(error.found).replace("--action-", "--policy.action_").replace("--gripper INDEX OPEN CLOSED", "--policy.gripper='[...]'")
+        words = words.replace("--no-gripper", "--policy.no_gripper=true").replace("--state-units", "--policy.state_units='[...]'")
+        raise SpecError(error.what, where=error.where, found=words, next_step="state them; for the bounds of the action, "
+                        "--policy.bounds_of_data=true takes the smallest and the largest of the dataset") from None
 
 
 def _require_one_set_of_episodes(run: Run, dataset: Dataset) -> None:

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from foreact.contract.errors import CheckpointError, ConfigError
 from foreact.data.lerobot.batches import STATE, camera_keys, window_of, with_what_rows_tell
+from foreact.training.checkpoint import load_specs
 from foreact.training.optimiser import decays
 from foreact.training.randomness import derived_seed
 from lerobot_policy_foreact.acting import Episodes
 from lerobot_policy_foreact.configuration_foreact import ForeactConfig
+from lerobot_policy_foreact.features import features_of
 from lerobot_policy_foreact.fitting import built, fitted, material_of, rows_of
 from lerobot_policy_foreact.resolving import Resolved, offsets_of, stage_ends
 
@@ -35,6 +37,8 @@ class ForeactPolicy(PreTrainedPolicy):
 
     def __init__(self, config: ForeactConfig, *, dataset_meta: Any = None, **_: Any) -> None:
         super().__init__(config)
+        if config.start_from and not config.resolved and not config.input_features:
+            config.input_features, config.output_features = features_of(*load_specs(config.start_from))
         config.validate_features()
         run = config.run
         material = None if dataset_meta is None else material_of(run, dataset_meta, config.stated, bounds_of_data=config.bounds_of_data)
