@@ -126,6 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--malformed", type=int, default=10_000, help="messages that nobody can read")
     parser.add_argument("--slowest", type=float, default=20.0, help="seconds between two plans of the slowest session")
     parser.add_argument("--again", type=int, default=8, help="sessions that are played again, alone")
+    parser.add_argument("--plans", type=int, default=20, help="plans of each of these, from the first on")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "serving.json")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -165,7 +166,7 @@ def soak(options: argparse.Namespace, port: int) -> dict[str, object]:
     step = max(1, options.sessions // max(1, options.again))
     again = [s for s in sessions[::step] if s.digests][: options.again]
     for session in again:
-        alone = Session(address, session.number, time.monotonic() + 600, 0.0, plans=min(20, len(session.digests)))
+        alone = Session(address, session.number, time.monotonic() + 600, 0.0, plans=min(options.plans, len(session.digests)))
         alone.start()
         alone.join()
         equal += alone.digests == session.digests[: len(alone.digests)]
@@ -179,7 +180,7 @@ def soak(options: argparse.Namespace, port: int) -> dict[str, object]:
         | {"longest": round(1e3 * float(seconds.max()), 1)},
         "memory_mb": {"begun": round(memory[0], 1), "second_third": round(float(np.mean(memory[third: 2 * third])), 1),
                       "last_third": round(float(np.mean(memory[2 * third:])), 1), "most": round(max(memory), 1)},
-        "parity": {"played_again": len(again), "equal": equal},
+        "parity": {"played_again": len(again), "plans_each": options.plans, "equal": equal},
     }
 
 

@@ -55,7 +55,7 @@ settings (each as key=value or --key value)
                          the value of a plan falls by more than delta below its peak, the simulator goes back to the peak"""
 SETTINGS = True
 KEYS = ("seeds_per_task", "seed_start", "out_of_bounds", "stop_after_success", "lanes", "envs", "workers", "on", "vector", "foresight",
-        "consistency", "consistency_teacher", "freeze", "selector", "monitor", "monitor_action",
+        "consistency", "consistency_teacher", "freeze", "selector", "verifier", "monitor", "monitor_action",
         "clock", "clock_ms", "precision", "compile")
 _CONTROLS = ("expert", "random", "still")
 _SELECTORS = {"consensus": "Consensus", "weighted": "Weighted", "value": "HighestValue", "medoid": "Medoid", "actions": "ActionConsensus",
@@ -186,7 +186,8 @@ def _folder(options: argparse.Namespace, config: EvaluationConfig, of_model: lis
 
     rules = {key: value for key, value in encode(config).items()
              if key in ("environment", "tasks", "conditions", "out_of_bounds", "stop_after_success", "lanes")
-             or (key in ("rollback", "selector", "freeze", "disturb") and value is not None) or (key == "consistency" and value != "off")
+             or (key in ("rollback", "selector", "verifier", "freeze", "disturb") and value is not None)
+             or (key == "consistency" and value != "off")
              or (key in ("clock", "clock_ms") and config.clock != "free") or key in config.execution.rules}
     if config.guard is not None:
         rules["monitor"] = [config.guard.calibration.fingerprint, config.guard.action]

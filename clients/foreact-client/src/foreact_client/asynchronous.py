@@ -24,7 +24,7 @@ __all__ = ["AsynchronousPlayer"]
 class AsynchronousPlayer:
     """One action for every control step, at once: of the newest plan at hand, or `holding_still` where there is none.
 
-    replan: actions from one look to the next; by default as many as the model was trained to, which the server says. latency: control
+    replan: actions from one look to the next; by default as many as each plan is good for, which the server says. latency: control
     steps after which a plan is there, as for a simulator, whose world would wait otherwise: then nothing depends on how fast the server
     is. None: it is there when it has come, as on a robot; call `act` at the robot's rate.
 
@@ -38,7 +38,7 @@ class AsynchronousPlayer:
         if latency is not None and not 0 <= latency < horizon:
             raise ValueError(f"latency = {latency}, but a plan of {horizon} actions is over after {horizon} steps")
         self._client, self._latency, self._horizon = client, latency, horizon
-        self._replan = replan or client.metadata["replan"]
+        self._replan = replan
         self._coming: Future[Plan] | None = None
         self._clear()
 
@@ -54,7 +54,7 @@ class AsynchronousPlayer:
     def due(self) -> bool:
         """Whether the next step needs a look; a plan that has come is taken first."""
         self._take()
-        return self._coming is None and (not self._left or self._since >= self._replan)
+        return self._coming is None and (not self._left or self._since >= (self._replan or self.plan.replan))
 
     def act(self, look: Callable[[], Mapping[str, Any]], *, imagine: bool = False, monitor: bool = False) -> np.ndarray:
         """The action of this control step; `look` gives the observation and is called only where a plan is to be asked for.
