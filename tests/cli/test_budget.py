@@ -110,6 +110,15 @@ def test_all_trainings_are_of_as_many_steps_and_a_folder_holds_those_of_one_budg
         budget_run._require_same_trainings(replace(place, grid=replace(grid, steps=3)))
 
 
+def test_points_that_compute_the_same_plans_are_measured_once(tmp_path):
+    (policy,) = policies(["joint"], replace(GRID, baseline=""))
+    grid = replace(GRID, replan=(4,), precision=("int8",))
+    place = budget_run.Place(grid=grid, out=tmp_path, demos=tmp_path)
+    seats = {point.name: place.seat(policy, point) for point in policy.points(grid, SPECS)[0]}
+    assert budget_run._first_of_each(seats) == {"own": "own", "denoising-1": "denoising-1", "replan-4": "own",
+                                                "precision-int8": "precision-int8"}
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     """A run of the no-future baseline that learnt nothing, at its own point, also charged, on one episode."""

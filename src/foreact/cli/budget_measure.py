@@ -34,6 +34,11 @@ class Seat:
     point: Point
     device: str = "cpu"
 
+    @property
+    def work(self) -> tuple[object, ...]:
+        """What a plan computes: the same for points that differ only in when they plan, which then share one measurement."""
+        return (self.run, tuple(word for word in self.point.model if not word.startswith("model.regime.")), self.point.evaluation)
+
     def contender(self) -> Contender:
         """Its model under its settings, loaded."""
         from foreact.contract.config import apply_overrides

@@ -184,20 +184,29 @@ def _latency(place: Place, tried: Sequence[Tried]) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(path.read_text())
         if found["rounds"] == place.grid.rounds and list(found["points"]) == list(seats):
             return found
-    found = timed(seats, place.grid.tasks, rounds=place.grid.rounds)
+    once = _first_of_each(seats)
+    found = timed({key: seats[key] for key in dict.fromkeys(once.values())}, place.grid.tasks, rounds=place.grid.rounds)
+    found["points"] = {key: found["points"][once[key]] for key in seats}
     atomic_write_json(path, found)
     return found
+
+
+def _first_of_each(seats: Mapping[str, Seat]) -> dict[str, str]:
+    """For each point the first that computes the same plans."""
+    first: dict[tuple[object, ...], str] = {}
+    return {key: first.setdefault(seat.work, key) for key, seat in seats.items()}
 
 
 def _memory(place: Place, tried: Sequence[Tried]) -> dict[str, Any]:
     """Of each point, in a process of its own, one after another."""
     path = place.out / "memory.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    every = [(key, place.seat(each.policy, point)) for each in tried for key, point in each.named()]
-    with meter("memory", len(every)) as bar:
-        for index, (key, seat) in enumerate(every):
+    seats = {key: place.seat(each.policy, point) for each in tried for key, point in each.named()}
+    once = _first_of_each(seats)
+    with meter("memory", len(seats)) as bar:
+        for index, (key, seat) in enumerate(seats.items()):
             bar.at(index, key)
             if key not in found:
-                found[key] = memory(seat)
+                found[key] = found[once[key]] if once[key] != key else memory(seat)
                 atomic_write_json(path, found)
     return found
