@@ -178,6 +178,11 @@ def test_what_lerobot_decides_is_no_setting(config, word, next_step):
         _ = config(settings=[word]).run
 
 
+def test_a_stage_for_some_episodes_only_is_refused_where_the_dataset_has_others(config, meta):
+    with pytest.raises(ConfigError, match=r"(?s)the same episodes.*task_index=0, and the dataset has 1 too"):
+        make_policy(config(settings=['training.stages.1.only={"task_index":"0"}']), ds_meta=meta)
+
+
 def test_a_training_that_ends_before_actions_are_learnt_is_refused(config, joint):
     scheduler = config(stage_steps=[30]).get_scheduler_preset()
     optimiser = torch.optim.AdamW(joint.get_optim_params(), lr=1.0)
