@@ -71,9 +71,17 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "B N W"], memory: Float[Tensor, "B M E"], mask: Bool[Tensor, "B M"],
                 whose: Callable[[], Whose] | None = None) -> Float[Tensor, "B N W"]:
+        return self.look(x, *self.remember(memory), mask, whose)
+
+    def remember(self, memory: Float[Tensor, "B M E"]) -> tuple[Float[Tensor, "B H M D"], Float[Tensor, "B H M D"]]:
+        """Keys and values of what is looked at: the same however often, and by whomever, it is."""
         k, v = self.key_value(memory).chunk(2, dim=-1)
-        q, k, v = (split_heads(t, self.heads) for t in (self.query(x), k, v))
-        return self.out(join_heads(attend(q, k, v, mask[:, None, None, :], whose)))
+        return split_heads(k, self.heads), split_heads(v, self.heads)
+
+    def look(self, x: Float[Tensor, "B N W"], keys: Float[Tensor, "B H M D"], values: Float[Tensor, "B H M D"], mask: Bool[Tensor, "B M"],
+             whose: Callable[[], Whose] | None = None) -> Float[Tensor, "B N W"]:
+        """What the tokens take from it."""
+        return self.out(join_heads(attend(split_heads(self.query(x), self.heads), keys, values, mask[:, None, None, :], whose)))
 
 
 class FeedForward(nn.Sequential):

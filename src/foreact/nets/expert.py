@@ -83,6 +83,10 @@ class ExpertSize:
     alternate: bool = False
 
 
+Remembered = tuple[Tensor, Tensor, Tensor]
+"""Keys and values that a layer looks at by cross-attention, and which of them are real."""
+
+
 class _Layer(nn.Module):
     """One expert's share of one layer; `table` holds the layer's offset to the shared noise modulation (adaLN-single).
 
@@ -108,11 +112,11 @@ class _Layer(nn.Module):
         q, k, v = (split_heads(t, self.heads) for t in self.query_key_value(modulate(x, scale, shift)).chunk(3, dim=-1))
         return unit(q, self.query_norm), unit(k, self.key_norm), v
 
-    def carry_on(self, x: Tensor, attended: Tensor, modulation: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+    def carry_on(self, x: Tensor, attended: Tensor, modulation: Tensor, memory: Remembered) -> Tensor:
         """What the tokens become after attention, text or visual state, and feed-forward."""
         gate_attention, shift, scale, gate_mlp = (modulation + self.table)[..., 2:, :].unbind(-2)
         x = x + (1 + gate_attention) * self.out(join_heads(attended))
-        x = x + self.text(self.text_norm(x), memory, mask)
+        x = x + self.text.look(self.text_norm(x), *memory)
         return x + (1 + gate_mlp) * self.feed_forward(modulate(x, scale, shift))
 
 
@@ -153,15 +157,16 @@ class DiffusionExpert(Expert):
         level = level if level.ndim == 3 else level[:, None]
         return Lit(level, self.modulation(level).unflatten(-1, (6, -1)))
 
-    def reads(self, text: Tensor, mask: Tensor, visual: Tensor | None) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        words = (text, mask)
-        return words, words if visual is None else (visual, visual.new_ones(visual.shape[:2], dtype=torch.bool))
+    def reads(self, text: Tensor, mask: Tensor, visual: Tensor | None) -> list[Remembered]:
+        seen = None if visual is None else (visual, visual.new_ones(visual.shape[:2], dtype=torch.bool))
+        sources = (seen if seen is not None and self._looks(index) else (text, mask) for index in range(len(self.layers)))
+        return [(*layer.text.remember(source), own) for layer, (source, own) in zip(self.layers, sources, strict=True)]
 
     def project(self, layer: int, x: Tensor, lit: Lit) -> tuple[Tensor, Tensor, Tensor]:
         return self.layers[layer].project(x, lit.modulation)
 
     def carry_on(self, layer: int, x: Tensor, attended: Tensor, lit: Lit, memory: Any) -> Tensor:
-        return self.layers[layer].carry_on(x, attended, lit.modulation, *memory[self._looks(layer)])
+        return self.layers[layer].carry_on(x, attended, lit.modulation, memory[layer])
 
     def leave(self, stream: Stream, x: Tensor, lit: Lit) -> Tensor:
         shift, scale = self.final(lit.level).chunk(2, dim=-1)
