@@ -1,7 +1,7 @@
 """`python -m benchmarks [NAME ...] [--table-only]`: run the benchmarks one after the other, then write docs/benchmarks.md.
 
-Each benchmark is a script of this folder that writes results/NAME.json. They run alone, one thread each, because numbers
-taken side by side would measure each other.
+Each benchmark is a script or a package of this folder that writes results/NAME.json. They run alone, one thread each, because numbers
+taken side by side would measure each other. Packages need more than this environment, and run only when they are named.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from foreact.contract.storage import atomic_write_text
 
 HERE = Path(__file__).parent
 TABLE = HERE.parent / "docs" / "benchmarks.md"
-NAMES = sorted(path.stem for path in HERE.glob("*.py") if not path.stem.startswith("_"))
+SCRIPTS = sorted(path.stem for path in HERE.glob("*.py") if not path.stem.startswith("_"))
+NAMES = sorted([*SCRIPTS, *(path.parent.name for path in HERE.glob("*/__main__.py"))])
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)} (default: all)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)} (default: {', '.join(SCRIPTS)})")
     parser.add_argument("--table-only", action="store_true", help="run nothing, write the table anew")
     options = parser.parse_args()
     for name in options.names:
         if name not in NAMES:
             parser.error(f"no benchmark '{name}'; {nearest(name, NAMES)}")
-    failed = [] if options.table_only else [name for name in options.names or NAMES if not _ran(name)]
+    failed = [] if options.table_only else [name for name in options.names or SCRIPTS if not _ran(name)]
     atomic_write_text(TABLE, table())
     print(f"table: {TABLE}")
     return 1 if failed else 0
@@ -41,7 +42,8 @@ def main() -> int:
 def _ran(name: str) -> bool:
     print(f"--- {name}", flush=True)
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
-    return subprocess.run([sys.executable, HERE / f"{name}.py"], env=environment, check=False).returncode == 0
+    what = [HERE / f"{name}.py"] if name in SCRIPTS else ["-m", f"benchmarks.{name}"]
+    return subprocess.run([sys.executable, *what], env=environment, cwd=HERE.parent, check=False).returncode == 0
 
 
 def table() -> str:

@@ -13,7 +13,7 @@ from foreact.contract.axes import Dimensions, SeededNoise, SubstrateForm, Tap
 from foreact.contract.errors import MisfitError, StorageError
 from foreact.contract.layout import Sight
 from foreact.couplings import Denoised, JointGeneration
-from foreact.flow.rotary import rotate, wan
+from foreact.flow.rotary import angles, turn, wan
 from foreact.nets.low_rank import LowRank
 from foreact.nets.streams import Rotations
 from foreact.nets.wan_expert import beside
@@ -118,12 +118,12 @@ def test_positions_turn_as_wans_own_and_actions_by_quarters():
     cos, sin = expert.net.rope(torch.zeros(1, 3, 3, 4, 4))
     a, b = x.transpose(1, 2).unflatten(-1, (-1, 2)).unbind(-1)
     wanted = torch.stack([a * cos[..., 0::2] - b * sin[..., 1::2], a * sin[..., 1::2] + b * cos[..., 0::2]], dim=-1).flatten(-2)
-    found = rotate(x, rotations(tuple(whole), x.device), adjacent=True)
+    found = turn(x, rotations(tuple(whole), x.device), adjacent=True)
     assert torch.allclose(found, wanted.transpose(1, 2), atol=1e-6)
     times = [position[0] for position in layout["action"].positions]
     assert times == [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
-    steps = rotations(layout["action"].positions, x.device)
-    assert torch.allclose(steps[3], rotations(((1.0, 0.0, 0.0),), x.device)[0])
+    steps = angles(layout["action"].positions, wan(12))
+    assert torch.allclose(steps[3], angles(((1.0, 0.0, 0.0),), wan(12))[0])
     assert torch.allclose(4 * steps[0], steps[3])
 
 

@@ -1,8 +1,9 @@
 """foreact's policy call at the matched size: from the present's latents and the instruction's tokens to the chunk.
 
 Cases: "joint", future and action denoised together, each seeing the other; "one way", the same where the future does not see the
-action, which is the default; "action-only", nothing imagined when acting. "... products" are their matrix products alone, on operands
-of the same shapes.
+action, which is the default; "action-only", nothing imagined when acting. "... products" are the matrix products of a call alone, on
+operands of the same shapes. Every weight has an operand of its own, so that it comes from memory as often as the model's does; "... in
+cache" has one operand for all products of a shape, which stays in the processor's cache, where no weight of a model can be.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from wire import Built, gigaflop, serve
-
 from benchmarks.training import Products, bare
+from wire import Built, serve
+
 from foreact.backbones.mixture import ExpertSize, MixtureOfTransformers
 from foreact.contract.encoded import Encoded, SeededNoise
 from foreact.contract.specs import ActionSpec, CameraSpec, ObservationSpec, StateSpec
@@ -23,7 +24,7 @@ from foreact.nets.text import HashedWords
 from foreact.regimes.chunked import Chunked
 from foreact.substrates.pixel_latents import PixelLatents
 
-_MUTUAL = {name: ("frame", "video", "state", "action") for name in ("video", "action")}
+_MUTUAL = dict.fromkeys(("video", "action"), ("frame", "video", "state", "action"))
 _ALONE = {"action": ("frame", "state", "action"), "state": ("frame", "state")}
 COUPLINGS: dict[str, dict[str, Any]] = {
     "joint": {"sees": {**_MUTUAL, "state": ("state",)}},
@@ -68,20 +69,52 @@ def call_of(model: WorldActionModel, size: dict[str, Any]) -> Callable[[], Any]:
     return call
 
 
+class _OwnWeights(Products):
+    """The products in order, and for each the weight that it is by, None where it is by none."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self._known = {p.data_ptr() for p in model.parameters()}
+        self.weights: list[int | None] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = super().__torch_dispatch__(func, types, args, kwargs)
+        operands = {x.data_ptr() for x in args if isinstance(x, torch.Tensor) and x.ndim == 2} & self._known
+        self.weights += [next(iter(operands), None)] * (len(self.found) - len(self.weights))
+        return result
+
+    def bare(self) -> Callable[[], None]:
+        """The products on operands made beforehand, laid out as the model has them: a weight is (columns, inner), and is transposed."""
+        pairs = list(zip(self.found, self.weights, strict=True))
+        lefts = {p: torch.randn(p[0], p[1], p[2]) for p in dict.fromkeys(self.found)}
+        rights = {(p, w): torch.randn(p[0], p[3], p[2]).transpose(1, 2) for p, w in dict.fromkeys(pairs)}
+        results = {p: torch.empty(p[0], p[1], p[3]) for p in lefts}
+
+        def run() -> None:
+            for p, weight in pairs:
+                if p[0] == 1:
+                    torch.mm(lefts[p][0], rights[p, weight][0], out=results[p][0])
+                else:
+                    torch.bmm(lefts[p], rights[p, weight], out=results[p])
+
+        return run
+
+
 def build(case: str, size: dict[str, Any]) -> Built:
     torch.set_num_threads(size["threads"])
-    name, products = case.removesuffix(" products"), case.endswith(" products")
+    name, _, products = case.partition(" products")
+    products = case.removeprefix(name)
     model = model_of(name, size)
     call = call_of(model, size)
     form = model.substrate.form.tokens
     shape = tuple(call().actions.shape)
     assert shape == (1, size["horizon"], size["action"]) and form == size["frame_tokens"], (shape, form)
-    said = {"parameters": sum(p.numel() for p in model.backbone.parameters()), "gigaflop": gigaflop(call), "torch": torch.__version__}
+    said = {"parameters": sum(p.numel() for p in model.backbone.parameters()), "torch": torch.__version__}
     if not products:
         return call, said
-    with Products() as found, torch.no_grad():
+    with _OwnWeights(model) as found, torch.no_grad():
         call()
-    return bare(found.found), {**said, "products": len(found.found)}
+    return bare(found.found) if "in cache" in products else found.bare(), {**said, "products": len(found.found)}
 
 
 if __name__ == "__main__":

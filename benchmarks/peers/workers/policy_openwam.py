@@ -15,7 +15,7 @@ import yaml
 from open_wam.models.policy_variants import PolicyInferContext
 from open_wam.pipelines import VariantRolloutRunner, build_variant_pipeline_from_config
 from open_wam.sdk.config import load_experiment_config
-from wire import Built, gigaflop, serve
+from wire import Built, serve
 
 PROGRAMS = {"joint": ("fastwam_joint", "joint"), "video then action": ("fastwam", "video_then_action")}
 
@@ -73,7 +73,7 @@ def build(case: str, size: dict[str, Any]) -> Built:
     assert shape == (1, size["horizon"], size["action"]) and frames == (1, 48, size["future_frames"], 8, 16), (shape, frames)
     parts = (pipeline.visual_tower.core, pipeline.policy_variant)
     known = {id(p): p.numel() for part in parts for p in part.parameters()}
-    return call, {"parameters": sum(known.values()), "gigaflop": gigaflop(call), "torch": torch.__version__}
+    return call, {"parameters": sum(known.values()), "torch": torch.__version__}
 
 
 if __name__ == "__main__":

@@ -52,12 +52,3 @@ def timed(work: Callable[[], Any], seconds: float) -> dict[str, float]:
         work()
         calls += 1
     return {"cpu": (time.process_time() - cpu) / calls, "wall": (time.perf_counter() - wall) / calls, "calls": calls}
-
-
-def gigaflop(work: Callable[[], Any]) -> float:
-    """Of the matrix products of one call, counted by torch."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
-        work()
-    return counter.get_total_flops() / 1e9

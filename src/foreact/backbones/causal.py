@@ -128,14 +128,14 @@ class CausalTransformer(Backbone):
         kept.forget([name for name in run if not kept.continues(name, times[name])])
         sizes = [layout[name].length for name in run]
         x = torch.cat([self._begin(name, inputs, layout, text) for name in run], dim=1)
-        angle = torch.cat([self._rotations(layout[name].positions, text.device) for name in run])
+        waved = torch.cat([self._rotations(layout[name].positions, text.device) for name in run])
         before = list(kept.times)
         mask = _mask(run, [(n, kept.times[n]) for n in before] + [(n, times[n]) for n in run], times, layout).to(text.device)
         queries = tuple(zip(run, sizes, strict=True))
         looked_at = (*((n, len(kept.times[n])) for n in before), *queries)
         made: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in run}
         for index, layer in enumerate(self.layers):
-            q, k, v = layer.project(x, angle)
+            q, k, v = layer.project(x, waved)
             for name, own_k, own_v in zip(run, k.split(sizes, dim=2), v.split(sizes, dim=2), strict=True):
                 made[name].append((own_k, own_v))
             keys = torch.cat([*(kept.layers[n][index][0] for n in before), k], dim=2)

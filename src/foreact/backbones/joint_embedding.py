@@ -85,9 +85,9 @@ class JointEmbeddingPredictor(Backbone):
         predicted = [s.name for s in layout.streams if s.target is not None and (s.name in inputs or s.name not in memory)]
         x = {name: self.embed[name](value) for name, value in inputs.items() if name not in predicted}
         x |= {name: self.queries[name].expand(text.shape[0], -1, -1) for name in predicted}
-        angle = {name: self._rotations(layout[name].positions, text.device) for name in x}
+        waved = {name: self._rotations(layout[name].positions, text.device) for name in x}
         for index, layer in enumerate(self.layers):
-            projected = {name: layer.project(x[name], angle[name]) for name in x}
+            projected = {name: layer.project(x[name], waved[name]) for name in x}
             seen = {name: layers[index] for name, layers in memory.items() if name not in x}
             seen |= {name: (k, v) for name, (_, k, v) in projected.items()}
             x = {name: layer.carry_on(x[name], look(name, projected[name][0], seen, layout, index), text, text_mask)

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from foreact.contract.axes import Backbone, Cache, Tap
 from foreact.contract.layout import Layout
-from foreact.flow.rotary import house, rotate
+from foreact.flow.rotary import house, turn
 from foreact.nets.attention import Whose, attend
 from foreact.nets.blocks import join_heads, require_even_heads, split_heads, unit
 from foreact.nets.query_streams import QueryStreams, require_noiseless
@@ -57,10 +57,10 @@ class _Layer(nn.Module):
         self.query_norm, self.key_norm = (nn.Parameter(torch.ones(width // heads)) for _ in range(2))
         self.gate_up, self.down = nn.Linear(width, 2 * hidden, bias=False), nn.Linear(hidden, width, bias=False)
 
-    def project(self, x: Tensor, angle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, x: Tensor, waved: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, positions turned in."""
         q, k, v = (split_heads(t, self.heads) for t in self.query_key_value(self.attention_norm(x)).chunk(3, dim=-1))
-        return rotate(unit(q, self.query_norm), angle), rotate(unit(k, self.key_norm), angle), v
+        return turn(unit(q, self.query_norm), waved), turn(unit(k, self.key_norm), waved), v
 
     def carry_on(self, x: Tensor, attended: Tensor) -> Tensor:
         x = x + self.out(join_heads(attended))
@@ -121,10 +121,10 @@ class LanguageTrunk(Backbone):
         if _WORDS not in memory:
             x |= {_WORDS: self.text_in(text)}
         place = places(layout, text.shape[1], words=_WORDS)
-        angle = {name: self._rotations(place[name], text.device) for name in x}
+        waved = {name: self._rotations(place[name], text.device) for name in x}
         mask = {name: sight(layout, name, text_mask, words=_WORDS, causal=self.config.attention == "causal") for name in x}
         for index, layer in enumerate(self.layers):
-            projected = {name: layer.project(x[name], angle[name]) for name in x}
+            projected = {name: layer.project(x[name], waved[name]) for name in x}
             seen = {name: layers[index] for name, layers in memory.items() if name not in x}
             seen |= {name: (k, v) for name, (_, k, v) in projected.items()}
             x = {name: layer.carry_on(x[name], _look(name, projected[name][0], seen, *mask[name], index)) for name in x}

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from foreact.contract.layout import Position
 
-__all__ = ["Rotary", "angles", "house", "rotate", "wan"]
+__all__ = ["Rotary", "angles", "house", "rotate", "turn", "wan", "waves"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +50,23 @@ def angles(positions: tuple[Position, ...], rotary: Rotary) -> Float[Tensor, "to
     return torch.cat(parts, dim=1)
 
 
+def waves(angle: Float[Tensor, "token pairs"], *, adjacent: bool = False) -> Float[Tensor, "token 2 dim"]:
+    """Cosine and signed sine for each entry of a head, of which `turn` makes a rotation: made once, used in every layer."""
+    cos, sin = angle.cos(), angle.sin()
+    if adjacent:
+        return torch.stack([cos.repeat_interleave(2, dim=-1), torch.stack([-sin, sin], dim=-1).flatten(-2)], dim=1)
+    return torch.stack([torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)], dim=1)
+
+
+def turn(x: Float[Tensor, "batch heads token dim"], waved: Float[Tensor, "token 2 dim"], *, adjacent: bool = False,
+         ) -> Float[Tensor, "batch heads token dim"]:
+    """Turn each pair; the product of two rotated vectors depends on position differences only."""
+    cos, sin = waved.to(x.dtype).unbind(dim=1)
+    other = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2) if adjacent else x.roll(x.shape[-1] // 2, dims=-1)
+    return torch.addcmul(x * cos, other, sin)
+
+
 def rotate(x: Float[Tensor, "batch heads token dim"], angle: Float[Tensor, "token pairs"], *, adjacent: bool = False,
            ) -> Float[Tensor, "batch heads token dim"]:
-    """Turn each pair by its angle; the product of two rotated vectors depends on position differences only."""
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    if adjacent:
-        a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
-        return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2)
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+    """Turn each pair by its angle."""
+    return turn(x, waves(angle, adjacent=adjacent), adjacent=adjacent)

@@ -23,7 +23,7 @@ from foreact.contract.axes import Noise, SubstrateForm
 from foreact.contract.errors import ConfigError, MisfitError
 from foreact.flow.inpainting import towards
 from foreact.flow.masking import entry_mean, masked_mean
-from foreact.flow.rotary import house, rotate
+from foreact.flow.rotary import house, turn
 from foreact.flow.samplers import Levels, Solver, State, integrate
 from foreact.flow.schedules import SigmaDensity, draw_sigma, sigmas
 from foreact.flow.targets import interpolate, to_velocity
@@ -50,10 +50,10 @@ class _Layer(nn.Module):
         self.feed_forward = FeedForward(width, expansion * width)
         self.table = nn.Parameter(torch.zeros(6, width))
 
-    def forward(self, x: Tensor, modulation: Tensor, angle: Tensor, conditions: Tensor, mask: Tensor, whose: Callable[[], Whose]) -> Tensor:
+    def forward(self, x: Tensor, modulation: Tensor, waved: Tensor, conditions: Tensor, mask: Tensor, whose: Callable[[], Whose]) -> Tensor:
         shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = (modulation + self.table).unbind(-2)
         q, k, v = (split_heads(t, self.heads) for t in self.query_key_value(modulate(x, scale, shift)).chunk(3, dim=-1))
-        q, k = rotate(unit(q, self.query_norm), angle), rotate(unit(k, self.key_norm), angle)
+        q, k = turn(unit(q, self.query_norm), waved), turn(unit(k, self.key_norm), waved)
         x = x + (1 + gate) * self.out(join_heads(attend(q, k, v)))
         x = x + self.condition(self.condition_norm(x), conditions, mask, whose)
         return x + (1 + gate_mlp) * self.feed_forward(modulate(x, scale_mlp, shift_mlp))
@@ -168,10 +168,10 @@ class ActionExpert(Head):
         level = self.sigma(sigma)
         modulation = self.modulation(level).unflatten(-1, (6, -1))[:, None]
         x = self.embed(actions.unflatten(1, (-1, self.config.steps_per_token)).flatten(2))
-        angle = self._rotations(self._positions, actions.device)
+        waved = self._rotations(self._positions, actions.device)
         for index, layer in enumerate(self.layers):
             tokens, real = conditions[index * len(conditions) // len(self.layers)]
-            x = layer(x, modulation, angle, tokens, real, partial(self._whose, index + 1, x.shape[1], tokens.shape[1]))
+            x = layer(x, modulation, waved, tokens, real, partial(self._whose, index + 1, x.shape[1], tokens.shape[1]))
         shift, scale = self.final(level)[:, None].chunk(2, dim=-1)
         return self.unembed(modulate(x, scale, shift)).float().reshape(actions.shape)
 

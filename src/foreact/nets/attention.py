@@ -59,11 +59,11 @@ def attend(q: Float[Tensor, "B H N D"], k: Float[Tensor, "B H M D"], v: Float[Te
            mask: Bool[Tensor, "*lead #N M"] | None = None, whose: Callable[[], Whose] | None = None) -> Float[Tensor, "B H N D"]:
     """Softmax attention; True in `mask` may be seen. `whose` is asked only while somebody listens.
 
-    The fused kernel everywhere but on CPU, where its backward pass costs several times that of two plain products.
+    The fused kernel everywhere but in training on CPU, where its backward pass costs several times that of two plain products.
     """
     if whose is not None and not torch.compiler.is_compiling() and (listener := _LISTENER.get()) is not None:
         listener(whose(), q, k, mask)
-    if q.device.type != "cpu":
+    if q.device.type != "cpu" or not torch.is_grad_enabled():
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     return _weights(q, k, mask).to(v.dtype) @ v
 

@@ -39,7 +39,7 @@ def join_heads(x_BHND: Float[Tensor, "B H N D"]) -> Float[Tensor, "B N W"]:
 
 def modulate(x: Float[Tensor, "B N W"], scale: Float[Tensor, "B #N W"], shift: Float[Tensor, "B #N W"]) -> Float[Tensor, "B N W"]:
     """Layer norm without its own affine part, then the noise level's (adaLN, arXiv 2212.09748)."""
-    return F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift
+    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), 1 + scale)
 
 
 def unit(x: Float[Tensor, "B H N D"], weight: Float[Tensor, " D"]) -> Float[Tensor, "B H N D"]:
@@ -78,10 +78,11 @@ class CrossAttention(nn.Module):
         k, v = self.key_value(memory).chunk(2, dim=-1)
         return split_heads(k, self.heads), split_heads(v, self.heads)
 
-    def look(self, x: Float[Tensor, "B N W"], keys: Float[Tensor, "B H M D"], values: Float[Tensor, "B H M D"], mask: Bool[Tensor, "B M"],
-             whose: Callable[[], Whose] | None = None) -> Float[Tensor, "B N W"]:
-        """What the tokens take from it."""
-        return self.out(join_heads(attend(split_heads(self.query(x), self.heads), keys, values, mask[:, None, None, :], whose)))
+    def look(self, x: Float[Tensor, "B N W"], keys: Float[Tensor, "B H M D"], values: Float[Tensor, "B H M D"],
+             mask: Bool[Tensor, "B M"] | None, whose: Callable[[], Whose] | None = None) -> Float[Tensor, "B N W"]:
+        """What the tokens take from it; without a mask all of it may be seen."""
+        seen = None if mask is None else mask[:, None, None, :]
+        return self.out(join_heads(attend(split_heads(self.query(x), self.heads), keys, values, seen, whose)))
 
 
 class FeedForward(nn.Sequential):

@@ -83,8 +83,13 @@ class ExpertSize:
     alternate: bool = False
 
 
-Remembered = tuple[Tensor, Tensor, Tensor]
-"""Keys and values that a layer looks at by cross-attention, and which of them are real."""
+Remembered = tuple[Tensor, Tensor, Tensor | None]
+"""Keys and values that a layer looks at by cross-attention, and which of them are real; None where all are."""
+
+
+def _all_real(mask: Tensor) -> bool:
+    """Whether a mask hides nothing. Asked where the answer is at hand and is worth it: acting, on CPU."""
+    return mask.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling() and bool(mask.all())
 
 
 class _Layer(nn.Module):
@@ -158,8 +163,8 @@ class DiffusionExpert(Expert):
         return Lit(level, self.modulation(level).unflatten(-1, (6, -1)))
 
     def reads(self, text: Tensor, mask: Tensor, visual: Tensor | None) -> list[Remembered]:
-        seen = None if visual is None else (visual, visual.new_ones(visual.shape[:2], dtype=torch.bool))
-        sources = (seen if seen is not None and self._looks(index) else (text, mask) for index in range(len(self.layers)))
+        words = (text, None if _all_real(mask) else mask)
+        sources = ((visual, None) if visual is not None and self._looks(index) else words for index in range(len(self.layers)))
         return [(*layer.text.remember(source), own) for layer, (source, own) in zip(self.layers, sources, strict=True)]
 
     def project(self, layer: int, x: Tensor, lit: Lit) -> tuple[Tensor, Tensor, Tensor]:

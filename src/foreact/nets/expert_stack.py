@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from foreact.contract.axes import Cache, Tap
 from foreact.contract.layout import Layout, Position, Stream
-from foreact.flow.rotary import Rotary, house, rotate
+from foreact.flow.rotary import Rotary, house, turn
 from foreact.nets.expert import DiffusionExpert, Expert, ExpertSize
 from foreact.nets.streams import KeyValueCache, Rotations, look
 
@@ -46,7 +46,7 @@ class ExpertStack(nn.Module):
         held = cache.layers if isinstance(cache, KeyValueCache) else {}
         streams = {name: layout[name] for name in inputs}
         expert = {name: self.experts[self.home[name]] for name in inputs}
-        angle = {name: self._rotations(expert[name].places(stream), text.device) for name, stream in streams.items()}
+        waved = {name: self._rotations(expert[name].places(stream), text.device) for name, stream in streams.items()}
         x = {name: expert[name].enter(streams[name], value, text.shape[0]) for name, value in inputs.items()}
         lit, memory = {}, {}
         for home in dict.fromkeys(self.home[name] for name in inputs):
@@ -54,7 +54,7 @@ class ExpertStack(nn.Module):
             memory[home] = self._read(home, cache, text, text_mask, visual)
         left: dict[str, Tensor] = {}
         for index in range(self.depth):
-            projected = {name: self._turned(expert[name].project(index, x[name], lit[name]), angle[name]) for name in inputs}
+            projected = {name: self._turned(expert[name].project(index, x[name], lit[name]), waved[name]) for name in inputs}
             seen = {name: layers[index] for name, layers in held.items() if name not in inputs}
             seen |= {name: (k, v) for name, (_, k, v) in projected.items()}
             x = {name: expert[name].carry_on(index, x[name], look(name, projected[name][0], seen, layout, index, self._places),
@@ -78,11 +78,11 @@ class ExpertStack(nn.Module):
     def _places(self, stream: Stream) -> tuple[Position, ...]:
         return self.experts[self.home[stream.name]].places(stream)
 
-    def _turned(self, projected: tuple[Tensor, Tensor, Tensor], angle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _turned(self, projected: tuple[Tensor, Tensor, Tensor], waved: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Positions turned into queries and keys."""
         q, k, v = projected
         adjacent = self._rotary.adjacent
-        return rotate(q, angle, adjacent=adjacent), rotate(k, angle, adjacent=adjacent), v
+        return turn(q, waved, adjacent=adjacent), turn(k, waved, adjacent=adjacent), v
 
 
 def learnt(sizes: Mapping[str, ExpertSize], home: Mapping[str, str], layout: Layout, *, depth: int, heads: int, head_dim: int,

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from foreact.flow.rotary import rotate
+from foreact.flow.rotary import turn
 from foreact.nets.blocks import CrossAttention, FeedForward, join_heads, split_heads, unit
 
 __all__ = ["StreamBlock"]
@@ -29,11 +29,11 @@ class StreamBlock(nn.Module):
         self.text = CrossAttention(width, text_channels, heads)
         self.feed_forward = FeedForward(width, expansion * width)
 
-    def project(self, x: Float[Tensor, "B N W"], angle: Float[Tensor, "N pairs"],
+    def project(self, x: Float[Tensor, "B N W"], waved: Float[Tensor, "N 2 D"],
                 ) -> tuple[Float[Tensor, "B H N D"], Float[Tensor, "B H N D"], Float[Tensor, "B H N D"]]:
         """Queries, keys and values, positions turned in."""
         q, k, v = (split_heads(t, self.heads) for t in self.query_key_value(self.attention_norm(x)).chunk(3, dim=-1))
-        return rotate(unit(q, self.query_norm), angle), rotate(unit(k, self.key_norm), angle), v
+        return turn(unit(q, self.query_norm), waved), turn(unit(k, self.key_norm), waved), v
 
     def carry_on(self, x: Float[Tensor, "B N W"], attended: Float[Tensor, "B H N D"], text: Float[Tensor, "B M E"],
                  text_mask: Bool[Tensor, "B M"]) -> Float[Tensor, "B N W"]:

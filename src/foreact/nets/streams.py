@@ -11,7 +11,7 @@ from torch import Tensor
 
 from foreact.contract.axes import Cache, RollingCache
 from foreact.contract.layout import Layout, Position, Stream
-from foreact.flow.rotary import Rotary, angles, house, rotate
+from foreact.flow.rotary import Rotary, angles, house, rotate, waves
 from foreact.nets.attention import Whose, attend
 
 __all__ = ["KeyValueCache", "Rotations", "look"]
@@ -73,16 +73,16 @@ def _turned(keys: Float[Tensor, "B H N D"], time: float) -> Float[Tensor, "B H N
 
 
 class Rotations:
-    """Rotary angles of a stream's positions, made once per device."""
+    """Rotary waves of a stream's positions, as `turn` takes them, made once per device."""
 
     def __init__(self, rotary: Rotary) -> None:
         self._rotary = rotary
         self._made: dict[tuple[tuple[Position, ...], torch.device], Tensor] = {}
 
-    def __call__(self, positions: tuple[Position, ...], device: torch.device) -> Float[Tensor, "token pairs"]:
+    def __call__(self, positions: tuple[Position, ...], device: torch.device) -> Float[Tensor, "token 2 dim"]:
         key = (positions, device)
         if key not in self._made:
-            self._made[key] = angles(positions, self._rotary).to(device)
+            self._made[key] = waves(angles(positions, self._rotary), adjacent=self._rotary.adjacent).to(device)
         return self._made[key]
 
 
