@@ -1,6 +1,6 @@
 """foreact against openwam 0.2.0 and LeRobot, at equal size, in turns in one run.
 
-    python -m benchmarks.peers --envs FOLDER --make     # environments of the peers, once: about 4 GB
+    python -m benchmarks.peers --envs FOLDER --make     # environments of the peers, once: about 3 GB
     python -m benchmarks.peers --envs FOLDER [--rounds 7] [--seconds 1]
 
 Every contestant is a process of its own with one thread; they are called one after the other, round after round. The clock is CPU time
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"no environment for {', '.join(lacking)} in {options.envs}; make them with --make")
     found = policy.run(options.envs, rounds=options.rounds, seconds=options.seconds, log=options.envs)
     for row in found["ratios"]:
-        say(f"{row['what']:<70} {row['median']:.2f}  ({row['least']:.2f} to {row['greatest']:.2f}, aim {row['aim']})")
+        say(f"{row['what']:<70} {row['median']:.2f}  ({row['least']:.2f} to {row['greatest']:.2f}, {row['aim']})")
     setting = {"torch": torch.__version__, "python": platform.python_version(), "threads": policy.SIZE["threads"], "rounds": options.rounds,
                "cpu_seconds_a_turn": options.seconds, "clock": "CPU time of the process", "precision": "float32"}
     atomic_write_json(options.out, {"setting": setting, "size": policy.SIZE, **found})

@@ -58,5 +58,5 @@ def summary(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     ratios = []
     for ours, theirs, aim in PAIRS:
         each = spread([a / b for a, b in zip(found[ours]["cpu"], found[theirs]["cpu"], strict=True)], 3)
-        ratios.append({"what": f"{ours} : {theirs}", **each, "aim": "none" if aim is None else f"at most {aim:.2g}"})
+        ratios.append({"what": f"{ours} : {theirs}", **each, "aim": "no aim" if aim is None else f"aim at most {aim:.2g}"})
     return {"calls": rows, "ratios": ratios}
