@@ -27,6 +27,7 @@ from foreact.contract.normalisation import FeatureStatistics, Scaler, ScalingMet
 from foreact.contract.specs import ActionSpec, ObservationSpec
 from foreact.contract.stopwatch import ACTION, ENCODING, SELECTION, TOGETHER, lap
 from foreact.contract.unified_actions import UNIFIED, Embodiment, embodiment_of
+from foreact.nets.once import once_per_plan
 from foreact.nets.overhearing import overheard
 from foreact.nets.text import TextEncoder
 from foreact.objectives.representation import Alignment, FirstPass
@@ -283,10 +284,10 @@ class WorldActionModel(nn.Module, Buildable):
             actions=self.action_scaler(window.actions), executed=self.action_scaler(executed), action_is_pad=window.action_is_pad,
             has_action=window.has_action, value=window.value, imitated=window.imitated, extras=window.extras)
 
-    def _visual(self, context: Context, stored: Tensor | None) -> Tensor | None:
+    def _visual(self, context: Context, history: Tensor, stored: Tensor | None) -> Tensor | None:
         """Features of the present, (batch, places, features), where the model has them."""
-        if self.glance is None:
-            return None
+        if self.glance is None or (stored is None and self.glance is self.eye):
+            return None if self.glance is None else history[:, -1]
         return (self.glance.encode(context.scene.at(slice(-1, None))) if stored is None else stored.float())[:, -1]
 
     def _encode_context(self, context: Context, history: Tensor, visual: Tensor | None, through: Through | None) -> Encoded:
@@ -298,7 +299,7 @@ class WorldActionModel(nn.Module, Buildable):
         plain = Reader(expose=lambda name, values: parts[name].expose(values))
         return Encoded(
             frame=history[:, -1], history=history, state=states[:, -1], states=states, text=text, text_mask=text_mask,
-            raw_state=context.state[:, -1], visual_state=self._visual(context, visual), history_is_pad=context.history_is_pad,
+            raw_state=context.state[:, -1], visual_state=self._visual(context, history, visual), history_is_pad=context.history_is_pad,
             past_actions=None if past is None else self.action_scaler(past), past_is_pad=context.past_is_pad,
             bounds=self.action_scaler(states.new_tensor([self.action.low, self.action.high])).expand(context.batch, -1, -1),
             action_mask=action_mask, state_mask=state_mask,
@@ -320,9 +321,8 @@ class WorldActionModel(nn.Module, Buildable):
         """
         context.check(self.observation)
         self._require_committable(context)
-        start = time.perf_counter()
-        noise = noise or SeededNoise([0] * context.batch, self.device)
-        with self.running(), self._counting() as evaluations:
+        start, noise = time.perf_counter(), noise or SeededNoise([0] * context.batch, self.device)
+        with self.running(), once_per_plan(), self._counting() as evaluations:
             context = context.to(self.device)
             with lap(ENCODING):
                 encoded = self._encode_context(context, self.eye.encode(context.scene), None, through)

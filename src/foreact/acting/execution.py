@@ -11,8 +11,9 @@ from __future__ import annotations
 import copy
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -24,6 +25,7 @@ from torch import nn
 from foreact.contract.errors import ConfigError
 from foreact.model import WorldActionModel
 from foreact.nets.int8 import with_int8_weights
+from foreact.nets.region import Region
 
 __all__ = ["Compile", "Execution", "Precision"]
 
@@ -31,6 +33,8 @@ Precision = Literal["float32", "bfloat16", "int8"]
 Compile = Literal["off", "default", "graphs"]
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """What autocast computes in bfloat16; their weights are kept so, and not turned at every call."""
+_SHAPES = 256
+"""Shapes of one block that are kept compiled; past them the compiler would give up without a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,21 +76,31 @@ class Execution:
             elif self.precision == "int8":
                 with_int8_weights(part)
         if self.compile != "off":
-            made.backbone.compile(dynamic=False, mode="reduce-overhead" if self.compile == "graphs" else None)
+            for part in (made.backbone, made.coupling):
+                self.compile_blocks(part)
         made.running = partial(self._running, model.device.type)
         return made.eval().requires_grad_(False)
+
+    def compile_blocks(self, net: nn.Module) -> None:
+        """Have the blocks inside `net` compiled when they are first run, once for each shape."""
+        with warnings.catch_warnings():  # the compiler's own imports meet what its makers deprecate
+            warnings.simplefilter("ignore", DeprecationWarning)
+            for region in net.modules():
+                for name in region.compiles if isinstance(region, Region) else ():
+                    setattr(region, name, torch.compile(getattr(region, name), dynamic=False, fullgraph=True,
+                                                        mode="reduce-overhead" if self.compile == "graphs" else None))
 
     @contextmanager
     def _running(self, device: str) -> Iterator[None]:
         """Around every plan."""
         with ExitStack() as stack:
-            for entered in self._entered(device):
-                stack.enter_context(entered)
+            if self.precision == "bfloat16":
+                stack.enter_context(torch.autocast(device, torch.bfloat16))
+            if self.compile != "off":
+                stack.enter_context(torch._dynamo.config.patch(recompile_limit=_SHAPES))
+            if self.compile == "graphs":
+                torch.compiler.cudagraph_mark_step_begin()
             yield
-
-    def _entered(self, device: str) -> Iterator[AbstractContextManager[object]]:
-        if self.precision == "bfloat16":
-            yield torch.autocast(device, torch.bfloat16)
 
     def _require(self, device: torch.device) -> None:
         if self.compile == "graphs" and device.type != "cuda":

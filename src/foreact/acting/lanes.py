@@ -32,6 +32,8 @@ from foreact.selection.selectors import Drawn, Selector
 
 __all__ = ["Acting", "Choosing", "Lanes", "Made", "StandIn", "context_of", "noise_seed", "require_values"]
 
+_FULL = 64
+"""Calls after which a memory that still grows is not waited for."""
 StandIn = Callable[[Context, Noise, Sequence[int]], Through | None]
 """What stands between future and action in one batch; the numbers say which of the planned episodes each row is."""
 
@@ -103,12 +105,23 @@ class Lanes:
         self._trusted: dict[tuple[int, Selector | None], bool] = {}
 
     def warm_up(self) -> Plan:
-        """Plans of random data, one of each size where sizes are fixed: one-time set-up is nobody's latency. Returns the last."""
+        """Plans of random data: one-time set-up is nobody's latency. Returns the last.
+
+        Where sizes are fixed, one plan of each, and of an episode with a memory as many as it takes until that is full.
+        """
         coupling, model = self.model.config.coupling, self.model
-        for rows in dict.fromkeys((1, self.lanes) if self.fixed else (1,)):
-            plan = model.plan(fake_context(model.observation, batch=rows, history=coupling.history, past=coupling.past_actions,
-                                           actions=model.action.size))
-        return plan
+
+        def plan(rows: int, session: Session | None = None) -> Plan:
+            return model.plan(fake_context(model.observation, batch=rows, history=coupling.history, past=coupling.past_actions,
+                                           actions=model.action.size), session=session)
+
+        made = [plan(rows) for rows in dict.fromkeys((1, self.lanes) if self.fixed else (1,))]
+        session = model.coupling.begin() if self.fixed and self.remembers else None
+        held = [-1, 0]
+        while session is not None and held[-1] != held[-2] and len(held) < _FULL:
+            plan(1, session)
+            held.append(session.tokens)
+        return made[-1]
 
     def show(self, seat: Acting, observation: Observation) -> None:
         """The present of a seat that is to be planned; of the past, only what the model looks at is kept."""

@@ -263,7 +263,8 @@ class Imaginer:
     def _run(self, given: dict[str, Tensor], count: int) -> dict[str, Tensor]:
         """One prediction of all frames, (batch * candidate, tokens, channels), measured from the origin."""
         if count not in self._repeated:
-            words = {name: x.repeat_interleave(count, dim=0) for name, x in self._encoded.words.items()}
+            words = self._encoded.words
+            words = words if count == 1 else {name: x.repeat_interleave(count, dim=0) for name, x in words.items()}
             self._repeated[count] = self._cache.repeated(count * self._encoded.copies), words
         cache, words = self._repeated[count]
         coupling = self._coupling

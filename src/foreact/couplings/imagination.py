@@ -149,7 +149,7 @@ class Denoised(Imagination):
         levels = sigmas(config.steps, shift=config.shift)
         levels = levels if config.stop_after is None else levels[: config.stop_after + 1]
         start = {n: noise(n, (self.layout[n].length, self.layout[n].channels)) for n in self.parts}
-        cache = self._present(backbone, encoded) if self.parts and encoded.copies > 1 else None
+        cache = self._present(backbone, encoded) if self.parts and (encoded.copies > 1 or len(levels) > 2) else None
 
         def velocity(x: State, sigma: Levels) -> dict[str, Tensor]:
             level = next(iter(sigma.values())).expand(encoded.batch).to(encoded.frame)

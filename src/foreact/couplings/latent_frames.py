@@ -239,7 +239,7 @@ class LatentFrames(Coupling):
                  steps: int) -> Tensor:
         """The sequence denoised around what is given; `count` rows for each element of the batch, one after another."""
         frame = encoded.frame.repeat_interleave(count, dim=0)
-        words = {name: x.repeat_interleave(count, dim=0) for name, x in encoded.words.items()}
+        words = encoded.words if count == 1 else {name: x.repeat_interleave(count, dim=0) for name, x in encoded.words.items()}
         fixed, void = self.sequence.given(given, frame.device).expand(len(frame), -1), self._void(encoded).repeat_interleave(count, dim=0)
 
         def velocity(x: State, sigma: Levels) -> dict[str, Tensor]:

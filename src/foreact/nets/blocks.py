@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from foreact.contract.errors import MisfitError
 from foreact.nets.attention import Whose, attend
+from foreact.nets.once import once
 
 __all__ = ["CrossAttention", "FeedForward", "PlainBlock", "SigmaEmbedding", "join_heads", "modulate", "require_even_heads",
            "split_heads", "unit"]
@@ -74,7 +75,10 @@ class CrossAttention(nn.Module):
         return self.look(x, *self.remember(memory), mask, whose)
 
     def remember(self, memory: Float[Tensor, "B M E"]) -> tuple[Float[Tensor, "B H M D"], Float[Tensor, "B H M D"]]:
-        """Keys and values of what is looked at: the same however often, and by whomever, it is."""
+        """Keys and values of what is looked at: the same however often, and by whomever, it is; made once for a plan."""
+        return once(self, memory, self._keys_values)
+
+    def _keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         k, v = self.key_value(memory).chunk(2, dim=-1)
         return split_heads(k, self.heads), split_heads(v, self.heads)
 

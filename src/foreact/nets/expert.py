@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from foreact.contract.layout import Position, Stream
 from foreact.nets.blocks import CrossAttention, FeedForward, SigmaEmbedding, join_heads, modulate, split_heads, unit
+from foreact.nets.region import Region
 
 __all__ = ["DiffusionExpert", "Expert", "ExpertSize", "Lit"]
 
@@ -92,11 +93,13 @@ def _all_real(mask: Tensor) -> bool:
     return mask.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling() and bool(mask.all())
 
 
-class _Layer(nn.Module):
+class _Layer(Region):
     """One expert's share of one layer; `table` holds the layer's offset to the shared noise modulation (adaLN-single).
 
     memory_channels: width of the tokens that it looks at by cross-attention, the text's or the visual state's.
     """
+
+    compiles = ("project", "carry_on")
 
     def __init__(self, size: ExpertSize, inner: int, heads: int, memory_channels: int) -> None:
         super().__init__()

@@ -12,12 +12,15 @@ from torch import Tensor, nn
 
 from foreact.flow.rotary import turn
 from foreact.nets.blocks import CrossAttention, FeedForward, join_heads, split_heads, unit
+from foreact.nets.region import Region
 
 __all__ = ["StreamBlock"]
 
 
-class StreamBlock(nn.Module):
+class StreamBlock(Region):
     """Legend as in `nets.blocks`: B batch, N tokens, H heads, D head size, W width."""
+
+    compiles = ("project", "finish")
 
     def __init__(self, width: int, heads: int, expansion: int, text_channels: int) -> None:
         super().__init__()
@@ -38,6 +41,11 @@ class StreamBlock(nn.Module):
     def carry_on(self, x: Float[Tensor, "B N W"], attended: Float[Tensor, "B H N D"], text: Float[Tensor, "B M E"],
                  text_mask: Bool[Tensor, "B M"]) -> Float[Tensor, "B N W"]:
         """What the tokens become after attention, text and feed-forward."""
+        return self.finish(x, attended, *self.text.remember(text), text_mask)
+
+    def finish(self, x: Float[Tensor, "B N W"], attended: Float[Tensor, "B H N D"], k: Float[Tensor, "B H M D"],
+               v: Float[Tensor, "B H M D"], text_mask: Bool[Tensor, "B M"]) -> Float[Tensor, "B N W"]:
+        """The same from keys and values of the text."""
         x = x + self.out(join_heads(attended))
-        x = x + self.text(self.text_norm(x), text, text_mask)
+        x = x + self.text.look(self.text_norm(x), k, v, text_mask)
         return x + self.feed_forward(self.feed_forward_norm(x))

@@ -19,9 +19,11 @@ from torch.nn import functional as F
 
 from foreact.contract.errors import MisfitError
 from foreact.contract.layout import Position, Stream
+from foreact.nets.attention import attend
 from foreact.nets.blocks import join_heads, split_heads
 from foreact.nets.expert import Expert, Lit
 from foreact.nets.latent_video import Raster, filled, rasters
+from foreact.nets.once import once
 
 __all__ = ["MASK", "WanExpert", "beside", "follow", "one_level", "widened"]
 
@@ -78,6 +80,15 @@ def follow(net: nn.Module) -> nn.Module:
     return net
 
 
+def _read(other: nn.Module, x: Tensor, memory: Tensor) -> Tensor:
+    """Wan's cross-attention to the words, whose keys and values are the same at every denoising step."""
+    def looked_at(words: Tensor) -> tuple[Tensor, Tensor]:
+        return split_heads(other.norm_k(other.to_k(words)), other.heads), split_heads(other.to_v(words), other.heads)
+
+    k, v = once(other, memory, looked_at)
+    return other.to_out[0](join_heads(attend(split_heads(other.norm_q(other.to_q(x)), other.heads), k, v)))
+
+
 class WanExpert(Expert):
     """`net`: the transformer, with adapters or without. patch: rows and columns of latents in one of its tokens. words: see `filled`."""
 
@@ -125,7 +136,7 @@ class WanExpert(Expert):
         return Lit(time, embedder.time_proj(embedder.act_fn(time)).unflatten(-1, (6, -1)))
 
     def reads(self, text: Tensor, mask: Tensor, visual: Tensor | None) -> Float[Tensor, "B M W"]:
-        return self.net.condition_embedder.text_embedder(filled(self.text_in(text), mask, self._words))
+        return once(self, text, lambda given: self.net.condition_embedder.text_embedder(filled(self.text_in(given), mask, self._words)))
 
     def project(self, layer: int, x: Tensor, lit: Lit) -> tuple[Tensor, Tensor, Tensor]:
         block = self.net.blocks[layer]
@@ -139,7 +150,7 @@ class WanExpert(Expert):
         block = self.net.blocks[layer]
         gate, shift, scale, gate_mlp = (block.scale_shift_table + lit.modulation.float())[..., 2:, :].unbind(-2)
         x = (x.float() + block.attn1.to_out[0](join_heads(attended)) * gate).type_as(x)
-        x = x + block.attn2(block.norm2(x.float()).type_as(x), memory, None, None)
+        x = x + _read(block.attn2, block.norm2(x.float()).type_as(x), memory)
         normed = (block.norm3(x.float()) * (1 + scale) + shift).type_as(x)
         return (x.float() + block.ffn(normed).float() * gate_mlp).type_as(x)
 
