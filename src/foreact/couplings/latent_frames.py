@@ -35,6 +35,7 @@ from foreact.flow.samplers import Levels, Solver, State, integrate
 from foreact.flow.schedules import SigmaDensity, draw_sigma, sigmas
 from foreact.flow.targets import interpolate, target, to_velocity
 from foreact.flow.tiling import read
+from foreact.nets.once import once
 from foreact.selection.best_of import best_of, of_the_chosen
 
 __all__ = ["LatentFrames"]
@@ -239,7 +240,8 @@ class LatentFrames(Coupling):
                  steps: int) -> Tensor:
         """The sequence denoised around what is given; `count` rows for each element of the batch, one after another."""
         frame = encoded.frame.repeat_interleave(count, dim=0)
-        words = encoded.words if count == 1 else {name: x.repeat_interleave(count, dim=0) for name, x in encoded.words.items()}
+        words = {name: once((self, name, count), x, lambda given: given.repeat_interleave(count, dim=0))
+                 for name, x in encoded.words.items()} if count > 1 else encoded.words
         fixed, void = self.sequence.given(given, frame.device).expand(len(frame), -1), self._void(encoded).repeat_interleave(count, dim=0)
 
         def velocity(x: State, sigma: Levels) -> dict[str, Tensor]:
