@@ -18,6 +18,7 @@ from foreact.evaluation.comparison import compare
 from foreact.evaluation.evaluate import EvaluationConfig, evaluate
 from foreact.evaluation.filming import Videos
 from foreact.evaluation.policies import HoldStill, RandomActions, ScriptedExpert
+from foreact.evaluation.protocol import require_same
 from foreact.evaluation.recording import Recording
 from foreact.evaluation.result import Result
 from foreact.evaluation.rollout import peak_memory_mb
@@ -244,7 +245,7 @@ def test_weights_that_are_not_finite_are_found(config, tiny):
 
 @pytest.mark.parametrize(("change", "match"), [
     ({"envs": 0}, "evaluation.envs"), ({"seeds_per_task": 0}, "seeds_per_task"), ({"conditions": ()}, "conditions"),
-    ({"vector": "async", "workers": 2}, "evaluation.vector")])
+    ({"vector": "async", "workers": 2}, "evaluation.vector"), ({"compile": "default", "lanes": 0}, "evaluation.lanes")])
 def test_configs_that_cannot_be_meant(config, change, match):
     with pytest.raises(ConfigError, match=match):
         replace(config, **change)
@@ -253,3 +254,13 @@ def test_configs_that_cannot_be_meant(config, change, match):
 def test_filming_needs_a_folder(config):
     with pytest.raises(ConfigError, match="needs a folder"):
         evaluate(HoldStill.Config(), replace(config, videos=Videos(failures=1)))
+
+
+def test_precision_is_part_of_the_rules(config):
+    plain, rounded = (replace(config, precision=word).protocol()[0] for word in ("float32", "int8"))
+    assert "precision" not in plain.fields
+    with pytest.raises(ProtocolMismatchError, match="precision"):
+        require_same(plain, rounded)
+    require_same(plain, rounded, across=("precision",))
+    with pytest.raises(ConfigError, match="a control computes nothing"):
+        evaluate(HoldStill.Config(), replace(config, precision="int8"))
