@@ -1,6 +1,6 @@
 """What precision and compilation cost and give, as ratios to float32 in one run.
 
-    python benchmarks/execution.py [--rounds 5] [--compiled "joint tiny"] [--out benchmarks/results/execution.json]
+    python benchmarks/execution.py [--rounds 5] [--compiled "fast-wam tiny"] [--out benchmarks/results/execution.json]
 
 One plan for one robot, one torch thread, random weights and random pictures. All arrangements take turns, in several rounds, and CPU time
 is taken, so that what else the machine does weighs on all alike; the median over rounds counts. time: of float32's. weights: of float32's
@@ -32,8 +32,8 @@ from foreact.model import WorldActionModel
 from foreact.recipes.catalogue import recipe
 
 MODELS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
-    "joint tiny": ("joint", "tiny", ()), "fast-wam tiny": ("fast-wam", "tiny", ()), "cosmos-policy tiny": ("cosmos-policy", "tiny", ()),
-    "joint base": ("joint", "base", ()), "fast-wam wide": ("fast-wam", "tiny", ("backbone.width=768", "backbone.heads=16")),
+    "joint tiny": ("joint", "tiny", ()), "fast-wam tiny": ("fast-wam", "tiny", ()),
+    "fast-wam wide": ("fast-wam", "tiny", ("backbone.width=768", "backbone.heads=16")),
 }
 WAYS = {"bfloat16": Execution(precision="bfloat16"), "int8": Execution(precision="int8")}
 COMPILED = {"compiled": Execution(compile="default")}
@@ -81,7 +81,7 @@ def measured(name: str, rounds: int, compiled: bool) -> list[dict[str, Any]]:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--compiled", nargs="*", choices=MODELS, default=["joint tiny"],
+    parser.add_argument("--compiled", nargs="*", choices=MODELS, default=["fast-wam tiny"],
                         help="which are compiled as well; it takes minutes")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "execution.json")
     options = parser.parse_args(argv)
