@@ -18,8 +18,8 @@ from foreact.recipes.catalogue import names, recipe
 from recipe_windows import metaworld_specs, recipe_window
 
 EXACT = 5e-4
-CACHELESS = {"agra", "avdc", "claw", "im2flow2act", "jepa", "pointaction", "unipi", "vpp"}
-"""Recipes whose backbone runs all that it runs at once."""
+CACHELESS = {"agra", "jepa", "vpp"}
+"""Recipes whose backbone runs once."""
 GROWING = {"gr-1"}
 """Recipes whose streams grow inside the cache, frame by frame: the suite of the coupling compares them with teacher forcing."""
 PERSISTENT = [name for name in names() if type(recipe(name).run("tiny").model.coupling).owner.persistent]
