@@ -91,7 +91,8 @@ def test_validation_measures_the_same(coupling):
     learnt = losses(model, window(model.config))
     with torch.no_grad():
         measured = losses(model, window(model.config))
-    assert torch.equal(measured["alignment"], learnt["alignment"].detach())
+    # without gradients attention is another kernel: the same sums in another order
+    torch.testing.assert_close(measured["alignment"], learnt["alignment"].detach(), atol=1e-5, rtol=1e-4)
 
 
 def test_it_belongs_to_stages_that_train_video():

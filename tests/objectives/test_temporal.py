@@ -68,7 +68,8 @@ def test_one_word_reaches_every_coupling(coupling):
     moved = {name.partition(".")[0] for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
     assert moved >= {"backbone", "temporal"}
     with torch.no_grad():
-        assert torch.equal(losses(model, seen)["temporal"], found["temporal"].detach())
+        # without gradients attention is another kernel: the same sums in another order
+        torch.testing.assert_close(losses(model, seen)["temporal"], found["temporal"].detach(), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("substrate", ["PointTracks", "MelLatents", "Depth"])
