@@ -47,7 +47,7 @@ def after_warm_up_nothing_is_compiled_anew():
             seat.seen = [observation(model, seed + i)]
         for found, plain in zip(lanes.plan(seats), eager.plan(seats), strict=True):
             assert found.size <= 2
-            torch.testing.assert_close(found.plan.actions, plain.plan.actions, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(found.plan.actions, plain.plan.actions, rtol=1e-3, atol=1e-4)
     assert captured() == before
 
 
@@ -82,7 +82,7 @@ def a_compiled_block_gives_what_it_gave():
         COMPILED.compile_blocks(block)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            torch.testing.assert_close(block[0].carry_on(x, attended, text, mask), plain, rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(block[0].carry_on(x, attended, text, mask), plain, rtol=1e-4, atol=1e-4)
 
 
 def main() -> int:
