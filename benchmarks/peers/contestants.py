@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Contestant", "Entry", "alternate", "spread"]
+__all__ = ["Contestant", "Entry", "alternate", "compared", "spread"]
 
 WORKERS = Path(__file__).parent / "workers"
 
@@ -19,9 +19,11 @@ WORKERS = Path(__file__).parent / "workers"
 class Contestant:
     """`worker` of the folder workers, run by `python`; closed on leaving the block."""
 
-    def __init__(self, worker: str, python: Path, *, threads: int, path: Sequence[Path] = (), log: Path | None = None) -> None:
+    def __init__(self, worker: str, python: Path, *, threads: int, path: Sequence[Path] = (), log: Path | None = None,
+                 variables: Mapping[str, str] | None = None) -> None:
         environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
         environment |= {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(map(str, path)), "TOKENIZERS_PARALLELISM": "false"}
+        environment |= variables or {}
         self.worker = worker
         self._log = open(log or os.devnull, "w")  # noqa: SIM115  closed with the process
         self._process = subprocess.Popen([python, WORKERS / f"{worker}.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -70,3 +72,14 @@ def spread(values: Sequence[float], digits: int = 4) -> dict[str, float]:
     """Median, least and greatest."""
     return {name: float(f"{value:.{digits}g}") for name, value in
             (("median", statistics.median(values)), ("least", min(values)), ("greatest", max(values)))}
+
+
+def compared(found: Mapping[str, Mapping[str, Any]], pairs: Sequence[tuple[str, str, float | None]], *,
+             rates: bool = False) -> list[dict[str, Any]]:
+    """The first's time over the second's, round by round, with the most that is aimed at; of rates, things a second, the least."""
+    rows = []
+    for ours, theirs, aim in pairs:
+        each = [a / b for a, b in zip(found[ours]["cpu"], found[theirs]["cpu"], strict=True)]
+        said = "no aim" if aim is None else f"aim at {'least' if rates else 'most'} {aim:.2g}"
+        rows.append({"what": f"{ours} : {theirs}", **spread([1 / x for x in each] if rates else each, 3), "aim": said})
+    return rows

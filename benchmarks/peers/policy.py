@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.contestants import Contestant, Entry, alternate, spread
+from benchmarks.peers.contestants import Contestant, Entry, alternate, compared, spread
 from benchmarks.peers.environments import python_of
 
 __all__ = ["SIZE", "run"]
@@ -55,8 +55,4 @@ def summary(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         cpu = spread([1e3 * value for value in one["cpu"]])
         rows.append({"who": name, "parameters": one["parameters"], "cpu_ms": cpu["median"], "least": cpu["least"],
                      "greatest": cpu["greatest"], "wall_ms": float(f"{1e3 * statistics.median(one['wall']):.4g}")})
-    ratios = []
-    for ours, theirs, aim in PAIRS:
-        each = spread([a / b for a, b in zip(found[ours]["cpu"], found[theirs]["cpu"], strict=True)], 3)
-        ratios.append({"what": f"{ours} : {theirs}", **each, "aim": "no aim" if aim is None else f"aim at most {aim:.2g}"})
-    return {"calls": rows, "ratios": ratios}
+    return {"size": SIZE, "calls": rows, "ratios": compared(found, PAIRS)}

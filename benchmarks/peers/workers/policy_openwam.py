@@ -20,7 +20,7 @@ from wire import Built, serve
 PROGRAMS = {"joint": ("fastwam_joint", "joint"), "video then action": ("fastwam", "video_then_action")}
 
 
-def config_of(case: str, size: dict[str, Any], **more: Any) -> Any:
+def config_of(case: str, size: dict[str, Any], training: dict[str, Any] | None = None, **more: Any) -> Any:
     """An experiment of theirs on random latents, 2 x 2 latents of 48 channels a token."""
     preset, program = PROGRAMS[case]
     high, wide = 128, 256  # pixels: 16 to a latent, two latents to a token, 4 x 8 tokens
@@ -42,7 +42,8 @@ def config_of(case: str, size: dict[str, Any], **more: Any) -> Any:
             "action_expert_init_mode": "random", "num_action_layers": size["layers"], "action_hidden_size": hidden,
             "action_ffn_dim": size["feed_forward"]},
         "action_decoder": {"name": "dual_expert_decoder", "hidden_size": hidden, "action_dim": size["action"], "action_horizon": horizon},
-        "training": {"enabled_objectives": ["action", "latent"], "chunk_size": size["future_frames"], "num_steps": size["train_steps"]},
+        "training": {"enabled_objectives": ["action", "latent"], "chunk_size": size["future_frames"], "num_steps": size["train_steps"],
+                     **(training or {})},
         "inference": {
             "video_num_inference_steps": size["steps"], "action_num_inference_steps": size["steps"], "use_cache": True,
             "guidance_scale": 1.0, "frame_chunk_size": size["future_frames"]},
