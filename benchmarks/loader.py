@@ -78,7 +78,7 @@ def measure(dataset: Dataset, cache: Cache, *, batch: int, seconds: float) -> di
     sources = {
         "decoding": Windows(dataset, OFFSETS, frames=DecodedFrames(dataset, CAMERAS)),
         "frame_store": Windows(dataset, OFFSETS, frames=store),
-        "encoded_store": Windows(dataset, OFFSETS, encoded=encoded, images=False),
+        "encoded_store": Windows(dataset, OFFSETS, encoded={"view": encoded, "video": encoded}, images=False),
     }
     result: dict[str, object] = {"sequential_decoding_frames": rate(whole_episode, seconds), "frame_store_build_cpu_seconds": build}
     for name, windows in sources.items():

@@ -119,7 +119,8 @@ def encoded_window(model: WorldActionModel, batch: int) -> Window:
     window = fake_window(OBSERVATION, ACTION, horizon=16, future_offsets=(8, 16), batch=batch)
     form = model.substrate.form
     values = torch.randn(batch, 3, form.tokens, form.channels, generator=torch.Generator().manual_seed(0))
-    return replace(window, encoded=values, future_images={}, context=replace(window.context, images={}))
+    return replace(window, encoded={"view": values[:, :1], "video": values[:, 1:]}, future_images={},
+                   context=replace(window.context, images={}))
 
 
 def step_of(size: str, precision: str, batch: int) -> Callable[[], None]:
