@@ -10,7 +10,7 @@ from foreact.contract.axes import SeededNoise
 from foreact.contract.context import fake_context
 from foreact.contract.errors import ConfigError
 from foreact.nets.int8 import Int8Linear
-from tiny_members import alive, config
+from tiny_members import COUPLINGS, alive, config
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,16 @@ def test_the_given_model_is_left_as_it_is_and_what_stays_is_shared(model, precis
     taken = [name for name, x in made.state_dict(keep_vars=True).items() if id(x) not in own]
     assert taken
     assert all(name.startswith(("backbone.", "coupling.")) for name in taken)
+
+
+@pytest.mark.parametrize("coupling", [name for name in COUPLINGS if not name.startswith("ConditionedRollout")])
+def test_plans_are_near_those_in_float32(coupling):
+    """Random weights 16 wide, so rounding weighs more than in a trained model; a rollout chooses, and may choose another candidate."""
+    model = alive(config(coupling))
+    exact = plan(model).actions
+    for precision in ("bfloat16", "int8"):
+        near = plan(Execution(precision=precision).prepare(model)).actions
+        assert (near - exact).norm() < 0.3 * exact.norm(), precision
 
 
 def test_eight_bits_round_each_weight_by_half_a_step_at_most():
