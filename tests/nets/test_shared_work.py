@@ -5,22 +5,24 @@ import torch
 from foreact.flow.rotary import angles, house, turn, wan, waves
 from foreact.nets.attention import attend
 from foreact.nets.blocks import CrossAttention
-from foreact.nets.streams import KeyValueCache
+from foreact.nets.once import once, once_per_plan
 
 
 def test_what_is_looked_at_is_read_once_as_long_as_it_is_the_same():
-    cache, asked = KeyValueCache(), []
-    text, mask, other = torch.zeros(1, 2, 3), torch.ones(1, 2, dtype=torch.bool), torch.zeros(1, 2, 3)
+    asked, text, other = [], torch.zeros(1, 2, 3), torch.zeros(1, 2, 3)
 
-    def make(*looked_at):
+    def make(looked_at):
         asked.append(looked_at)
         return len(asked)
 
-    assert [cache.read("video", (text, mask, None), make) for _ in range(3)] == [1, 1, 1]
-    assert cache.read("action", (text, mask, None), make) == 2
-    assert cache.repeated(1).read("action", (text, mask, None), make) == 2
-    assert cache.read("video", (other, mask, None), make) == 3
-    assert cache.read("video", (other, mask, other), make) == 4
+    with once_per_plan():
+        assert [once("video", text, make) for _ in range(3)] == [1, 1, 1]
+        assert once("action", text, make) == 2
+        assert once("action", text, make) == 2
+        assert once("video", other, make) == 3
+        assert once("video", text, make) == 1
+    with once_per_plan():
+        assert once("video", text, make) == 4
 
 
 def test_remembered_keys_and_values_give_what_the_memory_gives():

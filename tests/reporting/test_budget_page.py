@@ -1,7 +1,6 @@
 """The page of accuracy at budget in a real browser: figures in both widths, nothing asked of the network, no name runs."""
 
 import pytest
-from browser import Browser
 from budget_findings import NAMES, found
 
 from foreact.reporting.budget import write_budget_page
@@ -10,13 +9,6 @@ from foreact.reporting.budget import write_budget_page
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     return write_budget_page(found(), tmp_path_factory.mktemp("page") / "budget.html", written="today")
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    opened = Browser(tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.close()
 
 
 @pytest.mark.parametrize("width", [1280, 400])

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from browser import Browser
 
 from foreact.acting.consistency import Realised
 from foreact.cli.diagnose_consistency import _plain
@@ -54,13 +53,6 @@ def page(tmp_path_factory):
     grey = np.full((16, 16, 3), 90, np.uint8)
     film = {"task": EVIL, "seed": 3, "since": 32, "moments": [{"step": 8 * i, "seen": grey, "imagined": grey // 2} for i in range(4)]}
     return write_consistency_page(data, frames, tmp_path_factory.mktemp("page") / "page.html", films=[[film], []], written="today")
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    opened = Browser(tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.close()
 
 
 @pytest.mark.parametrize("width", [1280, 400])

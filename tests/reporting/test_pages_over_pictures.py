@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from browser import Browser
 
 from foreact.reporting.attention import Shown, write_attention_page
 from foreact.reporting.side_by_side import Row, write_side_by_side_page
@@ -15,13 +14,6 @@ HEAT = np.arange(16.0).reshape(4, 4) / 120
 ONE = {"value": 1.2, "low": 1.0, "high": 1.4, "n": 2}
 FIGURES = dict.fromkeys(("ratio", "shuffled", "without_common", "share", "centroid", "moved", "on_stream"), ONE)
 NAMING = dict.fromkeys(("named", "unnamed", "shuffled", "without_common", "moved", "centroid"), ONE)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    opened = Browser(tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.close()
 
 
 def attention(path):

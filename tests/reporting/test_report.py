@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from browser import Browser
 from pages import alarming, inputs, policy, recording, returning
 
 from foreact.reporting import ReportInputs, write_report
@@ -15,13 +14,6 @@ from foreact.reporting.page import json_block
 from foreact.reporting.success import headline, paired, success_section, verdict
 
 EVIL = '<script>document.documentElement.dataset.evil="yes"</script><img src=x onerror="document.title=1">'
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    opened = Browser(tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.close()
 
 
 @pytest.fixture(scope="module")

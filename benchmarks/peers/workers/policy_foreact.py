@@ -20,6 +20,7 @@ from foreact.contract.encoded import Encoded, SeededNoise
 from foreact.contract.specs import ActionSpec, CameraSpec, ObservationSpec, StateSpec
 from foreact.couplings.joint import JointGeneration
 from foreact.model import WorldActionModel
+from foreact.nets.once import once_per_plan
 from foreact.nets.text import HashedWords
 from foreact.regimes.chunked import Chunked
 from foreact.substrates.pixel_latents import PixelLatents
@@ -64,7 +65,8 @@ def call_of(model: WorldActionModel, size: dict[str, Any]) -> Callable[[], Any]:
 
     @torch.no_grad()
     def call() -> Any:
-        return model.coupling.propose(model.backbone, encoded, noise=SeededNoise([0]))
+        with once_per_plan():
+            return model.coupling.propose(model.backbone, encoded, noise=SeededNoise([0]))
 
     return call
 

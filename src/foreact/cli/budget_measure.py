@@ -53,16 +53,13 @@ class Seat:
 
 def refused(seat: Seat) -> str | None:
     """Why this point cannot be run, where it cannot: what is told by nothing but trying."""
-    from foreact.contract.context import fake_context
     from foreact.evaluation.selecting import require_selectable
 
     try:
         made = seat.contender()
-        model, coupling = made.model, made.model.config.coupling
         if made.selector is not None:
-            require_selectable(model, made.selector)
-        model.plan(fake_context(model.observation, batch=1, history=coupling.history, past=coupling.past_actions,
-                                actions=model.action.size), selector=None if made.selector is None else made.selector.build())
+            require_selectable(made.model, made.selector)
+        _plan(made)
     except ForeactError as error:
         return error.what
     return None
@@ -114,7 +111,6 @@ def memory(seat: Seat) -> dict[str, float]:
 def _peak(seat: Seat) -> dict[str, float]:
     import torch
 
-    from foreact.contract.context import fake_context
     from foreact.evaluation.rollout import peak_memory_mb
     from foreact.training.members import import_members
 
@@ -122,12 +118,19 @@ def _peak(seat: Seat) -> dict[str, float]:
     on_device = seat.device.startswith("cuda")
     idle = 0.0 if on_device else peak_memory_mb()
     made = seat.contender()
-    coupling = made.model.config.coupling
     for _ in range(3):
-        made.model.plan(fake_context(made.model.observation, batch=1, history=coupling.history, past=coupling.past_actions,
-                                     actions=made.model.action.size), selector=None if made.selector is None else made.selector.build())
+        _plan(made)
     whole = torch.cuda.max_memory_allocated() / 2**20 if on_device else peak_memory_mb()
     return {"whole": round(whole, 1), "idle": round(idle, 1)}
+
+
+def _plan(made: Contender) -> None:
+    """One plan of random data for one robot."""
+    from foreact.contract.context import fake_context
+
+    model, coupling = made.model, made.model.config.coupling
+    model.plan(fake_context(model.observation, batch=1, history=coupling.history, past=coupling.past_actions, actions=model.action.size),
+               selector=None if made.selector is None else made.selector.build())
 
 
 def _short(value: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foreact.cli.budget_grid import BudgetGrid, Point, Skipped, points
-from foreact.contract.errors import CheckpointError, ConfigError, nearest
+from foreact.contract.errors import CheckpointError, ConfigError
 from foreact.contract.specs import ActionSpec, ObservationSpec
 
 if TYPE_CHECKING:
@@ -70,8 +70,4 @@ def _policy(word: str, size: str) -> Policy:
 def _run(recipe: str, size: str) -> Run:
     from foreact.recipes import catalogue
 
-    found = catalogue.recipe(recipe)
-    if size not in found.sizes:
-        raise ConfigError("this recipe has no such size", where="size", found=size, accepted=", ".join(found.sizes),
-                          next_step=nearest(size, list(found.sizes)))
-    return found.run(size)
+    return catalogue.recipe(recipe).run(size)

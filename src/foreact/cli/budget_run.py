@@ -12,6 +12,7 @@ from foreact.cli.budget_grid import BudgetGrid, Point, Skipped
 from foreact.cli.budget_measure import Seat, memory, refused, timed
 from foreact.cli.budget_policies import Policy
 from foreact.cli.children import Children, terminate_as_interrupt
+from foreact.cli.factor_run import shared_out
 from foreact.cli.tracks import Job, run_tracks
 from foreact.contract.config import encode
 from foreact.contract.errors import ConfigError
@@ -139,9 +140,8 @@ def _train(place: Place, policy: Policy, point: Point, folder: Path) -> list[str
 
     grid, name = place.grid, place.grid.baseline if policy.baseline else policy.run.recipe
     stages = catalogue.recipe(name).run(grid.size).training.stages
-    share = grid.steps / sum(stage.steps or 1 for stage in stages)
-    budget = [word for i, stage in enumerate(stages) for word in (
-        f"training.stages.{i}.steps={max(1, round(share * (stage.steps or 1)))}", f"training.stages.{i}.seconds=null")]
+    budget = [word for i, count in enumerate(shared_out(grid.steps, stages)) for word in (
+        f"training.stages.{i}.steps={count}", f"training.stages.{i}.seconds=null")]
     return ["train", name, "--size", grid.size, "--data", str(place.demos), "--out", str(folder), "--resume", *budget, "training.threads=1",
             f"training.seed={grid.seed}", *grid.training, *point.training, *(["--baseline"] if policy.baseline else [])]
 

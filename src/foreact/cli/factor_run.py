@@ -96,10 +96,15 @@ def _budget(place: Place, equal: str) -> list[str]:
     if equal == "flops":
         bounds, without = [f"flops={count:.6g}" for count in _taken(place, stages)], "steps=null"
     else:
-        share = place.grid.steps / sum(stage.steps or 1 for stage in stages)
-        bounds, without = [f"steps={max(1, round(share * (stage.steps or 1)))}" for stage in stages], "flops=null"
+        bounds, without = [f"steps={count}" for count in shared_out(place.grid.steps, stages)], "flops=null"
     # what bounds a stage comes first, for none may be without a bound
     return [f"training.stages.{i}.{word}" for i, bound in enumerate(bounds) for word in (bound, without, "seconds=null")]
+
+
+def shared_out(steps: int, stages: Sequence[Stage]) -> list[int]:
+    """So many steps over the stages of a recipe, in its own proportions; each has at least one."""
+    share = steps / sum(stage.steps or 1 for stage in stages)
+    return [max(1, round(share * (stage.steps or 1))) for stage in stages]
 
 
 def _taken(place: Place, stages: Sequence[Stage]) -> list[float]:

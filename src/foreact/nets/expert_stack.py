@@ -12,7 +12,6 @@ and streams already in a cache are seen without being run again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -51,7 +50,7 @@ class ExpertStack(nn.Module):
         lit, memory = {}, {}
         for home in dict.fromkeys(self.home[name] for name in inputs):
             lit |= self.experts[home].lit([s for name, s in streams.items() if self.home[name] == home], sigma, text)
-            memory[home] = self._read(home, cache, text, text_mask, visual)
+            memory[home] = self.experts[home].reads(text, text_mask, visual)
         left: dict[str, Tensor] = {}
         for index in range(self.depth):
             projected = {name: self._turned(expert[name].project(index, x[name], lit[name]), waved[name]) for name in inputs}
@@ -68,12 +67,6 @@ class ExpertStack(nn.Module):
             left |= {name: x[name] for name in inputs if self.leaves_after.get(name) == index + 1}
         return {name: expert[name].leave(streams[name], left.get(name, x[name]), lit[name])
                 for name in inputs if streams[name].target is not None}
-
-    def _read(self, home: str, cache: Cache | None, *looked_at: Tensor | None) -> Any:
-        """What an expert looks at; over the evaluations that share a cache, and look at the same, it is made once."""
-        if not isinstance(cache, KeyValueCache):
-            return self.experts[home].reads(*looked_at)
-        return cache.read(home, looked_at, self.experts[home].reads)
 
     def _places(self, stream: Stream) -> tuple[Position, ...]:
         return self.experts[self.home[stream.name]].places(stream)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -26,14 +25,6 @@ class KeyValueCache(RollingCache):
 
     def __init__(self) -> None:
         self.layers: dict[str, list[tuple[Tensor, Tensor]]] = {}
-        self._read: dict[str, tuple[tuple[Tensor | None, ...], Any]] = {}
-
-    def read(self, reader: str, looked_at: tuple[Tensor | None, ...], make: Callable[..., Any]) -> Any:
-        """What `reader` makes of what it looks at (text, visual state): held as long as it is given the very same tensors."""
-        held = self._read.get(reader)
-        if held is None or any(a is not b for a, b in zip(held[0], looked_at, strict=True)):
-            held = self._read[reader] = (looked_at, make(*looked_at))
-        return held[1]
 
     def forget(self, streams: Iterable[str]) -> None:
         for name in streams:
@@ -59,7 +50,7 @@ class KeyValueCache(RollingCache):
     def repeated(self, count: int) -> KeyValueCache:
         copy = KeyValueCache()
         if count == 1:
-            copy.layers, copy._read = {name: list(layers) for name, layers in self.layers.items()}, dict(self._read)
+            copy.layers = {name: list(layers) for name, layers in self.layers.items()}
             return copy
         copy.layers = {name: [(k.repeat_interleave(count, dim=0), v.repeat_interleave(count, dim=0)) for k, v in layers]
                        for name, layers in self.layers.items()}

@@ -55,18 +55,16 @@ class Adaptive(Regime):
 
     def __init__(self, config: Config, horizon: int) -> None:
         config.check(horizon)
-        self.config = config
+        self.config, self._chunks = config, Chunked.Config(replan=config.replan).build(horizon)
 
     def due(self, memory: Memory) -> bool:
-        return not memory.queue
+        return self._chunks.due(memory)
 
     def receive(self, memory: Memory, actions: Float[np.ndarray, "horizon action"]) -> None:
         before, now = memory.value_before, memory.value
         fell = before is not None and now is not None and before - now > self.config.fall
         memory.value_before = now
-        memory.queue = list(actions[: self.config.soon if fell else self.config.replan])
-        memory.calls, memory.since_call = memory.calls + 1, 0
+        self._chunks.receive(memory, actions[: self.config.soon] if fell else actions)
 
     def act(self, memory: Memory) -> Float[np.ndarray, " action"]:
-        memory.tick()
-        return memory.queue.pop(0)
+        return self._chunks.act(memory)
