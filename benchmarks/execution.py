@@ -5,12 +5,13 @@
 One plan for one robot, one torch thread, random weights and random pictures. All arrangements take turns, in several rounds, and CPU time
 is taken, so that what else the machine does weighs on all alike; the median over rounds counts. time: of float32's. weights: of float32's
 bytes in backbone and coupling. error: of the actions, as the norm of the difference over the norm. first_cpu_s: of the first plan, which
-compiles. `wide` is the tiny recipe with its backbone four times as wide.
+compiles. `by rows` is float32 with weights as they lie in training. `wide` is the tiny recipe with its backbone four times as wide.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import statistics
 import sys
@@ -29,13 +30,14 @@ from foreact.contract.progress import track
 from foreact.contract.storage import atomic_write_json
 from foreact.envs.metaworld import MetaWorld
 from foreact.model import WorldActionModel
+from foreact.nets.by_columns import lay_by_columns
 from foreact.recipes.catalogue import recipe
 
 MODELS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "joint tiny": ("joint", "tiny", ()), "fast-wam tiny": ("fast-wam", "tiny", ()),
     "fast-wam wide": ("fast-wam", "tiny", ("backbone.width=768", "backbone.heads=16")),
 }
-WAYS = {"bfloat16": Execution(precision="bfloat16"), "int8": Execution(precision="int8")}
+WAYS = {"float32": Execution(), "bfloat16": Execution(precision="bfloat16"), "int8": Execution(precision="int8")}
 COMPILED = {"compiled": Execution(compile="default")}
 
 
@@ -59,10 +61,12 @@ def size(policy: WorldActionModel) -> int:
 
 def measured(name: str, rounds: int, compiled: bool) -> list[dict[str, Any]]:
     """One row for each way of computing."""
-    plain = model(name)
+    rows = model(name)
+    plain = copy.deepcopy(rows)
+    lay_by_columns(plain)  # as `load_model` does
     coupling = plain.config.coupling
     context = fake_context(plain.observation, batch=1, history=coupling.history, past=coupling.past_actions, actions=plain.action.size)
-    ways = {"float32": plain, **{word: way.prepare(plain) for word, way in (WAYS | (COMPILED if compiled else {})).items()}}
+    ways = {word: way.prepare(plain) for word, way in (WAYS | (COMPILED if compiled else {})).items()} | {"by rows": rows}
     spent: dict[str, list[float]] = {word: [] for word in ways}
     actions = {}
     for _ in range(rounds + 1):

@@ -20,6 +20,7 @@ from foreact.contract.encoded import Encoded, SeededNoise
 from foreact.contract.specs import ActionSpec, CameraSpec, ObservationSpec, StateSpec
 from foreact.couplings.joint import JointGeneration
 from foreact.model import WorldActionModel
+from foreact.nets.by_columns import lay_by_columns
 from foreact.nets.once import once_per_plan
 from foreact.nets.text import HashedWords
 from foreact.regimes.chunked import Chunked
@@ -72,24 +73,26 @@ def call_of(model: WorldActionModel, size: dict[str, Any]) -> Callable[[], Any]:
 
 
 class _OwnWeights(Products):
-    """The products in order, and for each the weight that it is by, None where it is by none."""
+    """The products in order, and for each the weight that it is by, None where it is by none, and whether that lies by columns."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
         self._known = {p.data_ptr() for p in model.parameters()}
-        self.weights: list[int | None] = []
+        self.weights: list[tuple[int | None, bool]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = super().__torch_dispatch__(func, types, args, kwargs)
-        operands = {x.data_ptr() for x in args if isinstance(x, torch.Tensor) and x.ndim == 2} & self._known
-        self.weights += [next(iter(operands), None)] * (len(self.found) - len(self.weights))
+        operands = [(x.data_ptr(), x.is_contiguous()) for x in args
+                    if isinstance(x, torch.Tensor) and x.ndim == 2 and x.data_ptr() in self._known]
+        self.weights += [next(iter(operands), (None, False))] * (len(self.found) - len(self.weights))
         return result
 
     def bare(self) -> Callable[[], None]:
-        """The products on operands made beforehand, laid out as the model has them: a weight is (columns, inner), and is transposed."""
+        """The products on operands made beforehand, laid out as the model has them."""
         pairs = list(zip(self.found, self.weights, strict=True))
         lefts = {p: torch.randn(p[0], p[1], p[2]) for p in dict.fromkeys(self.found)}
-        rights = {(p, w): torch.randn(p[0], p[3], p[2]).transpose(1, 2) for p, w in dict.fromkeys(pairs)}
+        rights = {(p, w): torch.randn(p[0], p[2], p[3]) if w[1] else torch.randn(p[0], p[3], p[2]).transpose(1, 2)
+                  for p, w in dict.fromkeys(pairs)}
         results = {p: torch.empty(p[0], p[1], p[3]) for p in lefts}
 
         def run() -> None:
@@ -106,7 +109,8 @@ def build(case: str, size: dict[str, Any]) -> Built:
     torch.set_num_threads(size["threads"])
     name, _, products = case.partition(" products")
     products = case.removeprefix(name)
-    model = model_of(name, size)
+    model = model_of(name, size).requires_grad_(False)
+    lay_by_columns(model)  # as `load_model` does
     call = call_of(model, size)
     form = model.substrate.form.tokens
     shape = tuple(call().actions.shape)

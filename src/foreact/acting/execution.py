@@ -124,4 +124,4 @@ def _to_bfloat16(part: nn.Module) -> None:
     for layer in part.modules():
         if isinstance(layer, _LAYERS):
             for name, parameter in layer.named_parameters(recurse=False):
-                setattr(layer, name, nn.Parameter(parameter.detach().to(torch.bfloat16), requires_grad=False))
+                setattr(layer, name, nn.Parameter(parameter.detach().to(torch.bfloat16).contiguous(), requires_grad=False))

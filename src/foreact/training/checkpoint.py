@@ -15,6 +15,7 @@ import torch
 from foreact.contract.config import decode
 from foreact.contract.specs import ActionSpec, ObservationSpec
 from foreact.model import WorldActionModel
+from foreact.nets.by_columns import lay_by_columns
 from foreact.training.checkpoint_folder import Checkpoint, find
 from foreact.training.learner import copy_weights
 from foreact.training.members import import_members
@@ -48,4 +49,6 @@ def load_model(path: Path | str, *, device: torch.device | str = "cpu") -> World
         model = run.model.build(observation, action)
     copy_weights(model, found.model())
     model.text.load()
-    return model.to(device).eval().requires_grad_(False)
+    model = model.to(device).eval().requires_grad_(False)
+    lay_by_columns(model)
+    return model
