@@ -119,6 +119,15 @@ def test_points_that_compute_the_same_plans_are_measured_once(tmp_path):
                                                 "precision-int8": "precision-int8"}
 
 
+def test_over_ray_every_evaluation_is(tmp_path):
+    (policy,) = policies(["joint"], replace(GRID, baseline=""))
+    for on in ("local", "ray"):
+        place = budget_run.Place(grid=replace(GRID, on=on), out=tmp_path, demos=tmp_path)
+        for point in policy.points(GRID, SPECS)[0]:
+            settings = [word for word in budget_run._evaluating(place, policy, point).words if "=" in word and not word.startswith("model.")]
+            assert apply_overrides(EvaluationConfig(), settings).on == on
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     """A run of the no-future baseline that learnt nothing, at its own point, also charged, on one episode."""
