@@ -22,8 +22,9 @@ from typing import Any
 
 import torch
 
+from foreact.acting.rehearsal import rehearsal
 from foreact.contract.axes import SeededNoise
-from foreact.contract.context import Context, fake_context
+from foreact.contract.context import Context
 from foreact.contract.encoded import Branches
 from foreact.contract.progress import track
 from foreact.contract.storage import atomic_write_json
@@ -60,9 +61,7 @@ def plans(policy: WorldActionModel, context: Context) -> dict[tuple[int, str], C
 
 def measured(policy: WorldActionModel, rounds: int) -> list[dict[str, float]]:
     """One row for each count."""
-    coupling = policy.config.coupling
-    context = fake_context(policy.observation, batch=1, history=coupling.history, past=coupling.past_actions, actions=policy.action.size)
-    ways = plans(policy, context)
+    ways = plans(policy, rehearsal(policy))
     spent: dict[tuple[int, str], list[float]] = {key: [] for key in ways}
     selecting: dict[int, list[float]] = {count: [] for count in COUNTS}
     for number in range(rounds + 1):  # the first is for setting up

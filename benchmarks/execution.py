@@ -23,9 +23,9 @@ from typing import Any
 import torch
 
 from foreact.acting.execution import Execution
+from foreact.acting.rehearsal import rehearsal
 from foreact.contract.axes import SeededNoise
 from foreact.contract.config import apply_overrides
-from foreact.contract.context import fake_context
 from foreact.contract.progress import track
 from foreact.contract.storage import atomic_write_json
 from foreact.envs.metaworld import MetaWorld
@@ -64,8 +64,7 @@ def measured(name: str, rounds: int, compiled: bool) -> list[dict[str, Any]]:
     rows = model(name)
     plain = copy.deepcopy(rows)
     lay_by_columns(plain)  # as `load_model` does
-    coupling = plain.config.coupling
-    context = fake_context(plain.observation, batch=1, history=coupling.history, past=coupling.past_actions, actions=plain.action.size)
+    context = rehearsal(plain)
     ways = {word: way.prepare(plain) for word, way in (WAYS | (COMPILED if compiled else {})).items()} | {"by rows": rows}
     spent: dict[str, list[float]] = {word: [] for word in ways}
     actions = {}

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from foreact.acting.execution import Execution
+from foreact.acting.rehearsal import rehearsal
 from foreact.contract.axes import SeededNoise
-from foreact.contract.context import fake_context
 from foreact.contract.errors import ConfigError
 from foreact.nets.int8 import Int8Linear
 from tiny_members import COUPLINGS, alive, config
@@ -19,9 +19,7 @@ def model():
 
 
 def plan(model, batch=2):
-    coupling = model.config.coupling
-    context = fake_context(model.observation, batch=batch, history=coupling.history, past=coupling.past_actions, actions=model.action.size)
-    return model.plan(context, noise=SeededNoise(range(batch)))
+    return model.plan(rehearsal(model, batch), noise=SeededNoise(range(batch)))
 
 
 def test_by_default_nothing_is_copied(model):

@@ -124,7 +124,8 @@ def test_over_ray_every_evaluation_is(tmp_path):
     for on in ("local", "ray"):
         place = budget_run.Place(grid=replace(GRID, on=on), out=tmp_path, demos=tmp_path)
         for point in policy.points(GRID, SPECS)[0]:
-            settings = [word for word in budget_run._evaluating(place, policy, point).words if "=" in word and not word.startswith("model.")]
+            words = budget_run._evaluating(place, policy, point).words
+            settings = [word for word in words if "=" in word and not word.startswith("model.")]
             assert apply_overrides(EvaluationConfig(), settings).on == on
 
 

@@ -3,7 +3,7 @@
 import pytest
 from scipy.stats import binomtest
 
-from foreact.contract.proportions import PairedRates, Rate
+from foreact.contract.proportions import PairedRates, Rate, rate_of
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 10), (10, 10), (7, 25), (57, 80), (1, 1)])
@@ -33,3 +33,9 @@ def test_pairs_are_counted_by_who_succeeded():
     rates = PairedRates.of([(True, True), (True, False), (True, False), (False, True), (False, False)])
     assert (rates.both, rates.only_first, rates.only_second, rates.neither) == (1, 2, 1, 1)
     assert rates.difference == pytest.approx(0.2)
+
+
+def test_a_rate_as_json_has_it():
+    assert rate_of([], "alarms") is None
+    told = rate_of(iter([True, False, True]), "alarms")
+    assert told == {"n": 3, "alarms": 2, "rate": 2 / 3, "interval": list(Rate(successes=2, n=3).interval)}

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from foreact.acting.rehearsal import rehearsal
 from foreact.contract.axes import SeededNoise
-from foreact.contract.context import fake_context
 from foreact.recipes.catalogue import names, recipe
 from recipe_windows import metaworld_specs
 
@@ -43,9 +43,7 @@ def counted(model, monkeypatch):
         if isinstance(module, nn.Linear) and path.endswith(".key_value"):
             handles.append(module.register_forward_pre_hook(lambda _, given, path=path: looks_again(path, given[0])))
     handles.append(model.backbone.register_forward_pre_hook(streams, with_kwargs=True))
-    coupling = model.config.coupling
-    model.plan(fake_context(model.observation, batch=1, history=coupling.history, past=coupling.past_actions, actions=model.action.size),
-               noise=SeededNoise([1]))
+    model.plan(rehearsal(model), noise=SeededNoise([1]))
     for handle in handles:
         handle.remove()
     return calls

@@ -21,8 +21,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from foreact.acting.rehearsal import rehearsal
 from foreact.contract.axes import Memory, Noise, Regime, SeededNoise, Session
-from foreact.contract.context import Context, Plan, fake_context
+from foreact.contract.context import Context, Plan
 from foreact.contract.errors import ConfigError
 from foreact.contract.specs import ActionSpec
 from foreact.envs.base import Observation
@@ -109,11 +110,10 @@ class Lanes:
 
         Where sizes are fixed, one plan of each, and of an episode with a memory as many as it takes until that is full.
         """
-        coupling, model = self.model.config.coupling, self.model
+        model = self.model
 
         def plan(rows: int, session: Session | None = None) -> Plan:
-            return model.plan(fake_context(model.observation, batch=rows, history=coupling.history, past=coupling.past_actions,
-                                           actions=model.action.size), session=session)
+            return model.plan(rehearsal(model, rows), session=session)
 
         made = [plan(rows) for rows in dict.fromkeys((1, self.lanes) if self.fixed else (1,))]
         session = model.coupling.begin() if self.fixed and self.remembers else None

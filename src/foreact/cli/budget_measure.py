@@ -126,11 +126,9 @@ def _peak(seat: Seat) -> dict[str, float]:
 
 def _plan(made: Contender) -> None:
     """One plan of random data for one robot."""
-    from foreact.contract.context import fake_context
+    from foreact.acting.rehearsal import rehearsal
 
-    model, coupling = made.model, made.model.config.coupling
-    model.plan(fake_context(model.observation, batch=1, history=coupling.history, past=coupling.past_actions, actions=model.action.size),
-               selector=None if made.selector is None else made.selector.build())
+    made.model.plan(rehearsal(made.model), selector=None if made.selector is None else made.selector.build())
 
 
 def _short(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,7 @@ def _measure(evaluations: Sequence[tuple[str, Evaluation]]) -> Result:
 def _figures(name: str, evaluation: Evaluation) -> dict[str, Any]:
     import numpy as np
 
-    from foreact.contract.proportions import Rate
+    from foreact.contract.proportions import rate_of
     from foreact.diagnostics.consistency.separation import area
 
     if "monitor" not in evaluation.protocol.fields:
@@ -98,9 +99,7 @@ def _figures(name: str, evaluation: Evaluation) -> dict[str, Any]:
     start = 0 if changed is None else changed["step"]
     reached = [r for r in records if r.steps > start]
 
-    def rate(raised: list[bool]) -> dict[str, Any] | None:
-        return None if not raised else {"alarms": sum(raised), "n": len(raised), "interval": list(Rate.of(raised).interval)}
-
+    rate = partial(rate_of, counted="alarms")
     early = [any(a.step <= start for a in r.alarms) for r in reached]
     delays = [min(after) - start for r in reached if (after := [a.step for a in r.alarms if a.step > start])]
     return {"n": len(records), "successes": evaluation.successes, "disturb": changed, "asked": sum(r.asked for r in records),

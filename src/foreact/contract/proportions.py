@@ -8,11 +8,12 @@ correction.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
-__all__ = ["PairedRates", "Rate"]
+__all__ = ["PairedRates", "Rate", "rate_of"]
 
 
 def _z(confidence: float) -> float:
@@ -44,6 +45,15 @@ class Rate:
         centre = (p + z * z / (2 * n)) / (1 + z * z / n)
         half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
         return (0.0 if self.successes == 0 else centre - half, 1.0 if self.successes == n else centre + half)
+
+
+def rate_of(outcomes: Iterable[bool], counted: str = "successes") -> dict[str, Any] | None:
+    """How many came true, under the word `counted`, of how many, with the interval, as JSON has it; None of none."""
+    kept = [bool(each) for each in outcomes]
+    if not kept:
+        return None
+    rate = Rate.of(kept)
+    return {"n": rate.n, counted: rate.successes, "rate": rate.value, "interval": list(rate.interval)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from foreact.acting.rehearsal import rehearsal
 from foreact.contract.axes import Noise
-from foreact.contract.context import Context, Scene, fake_context
+from foreact.contract.context import Context, Scene
 from foreact.contract.errors import ConfigError
 from foreact.contract.stand_ins import at_level, in_form_of, of_parts, reads_changes
 from foreact.model import Through, WorldActionModel
@@ -38,9 +39,7 @@ def require_read(model: WorldActionModel, foresight: Foresight) -> None:
         read.add(name)
         return values
 
-    coupling = model.config.coupling
-    model.plan(fake_context(model.observation, batch=1, history=coupling.history, past=coupling.past_actions, actions=model.action.size),
-               through=watch)
+    model.plan(rehearsal(model), through=watch)
     parts = sorted(read & set(model.parts))
     if not parts:
         raise ConfigError("the action of this model reads no future that could be replaced", where="evaluation.foresight",

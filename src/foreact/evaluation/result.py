@@ -11,6 +11,7 @@ from typing import Any
 
 from foreact.contract.config import decode, encode
 from foreact.contract.errors import ConfigError, DatasetError, nearest
+from foreact.contract.proportions import rate_of
 from foreact.contract.storage import atomic_write_json
 from foreact.evaluation.protocol import Protocol
 from foreact.evaluation.rollout import EpisodeRecord
@@ -141,17 +142,7 @@ def line_of(record: EpisodeRecord) -> bytes:
 
 
 def _rate(records: Iterable[EpisodeRecord]) -> dict[str, Any]:
-    rate = Rate.of([record.success for record in records])
-    return {"n": rate.n, "successes": rate.successes, "rate": rate.value, "interval": list(rate.interval),
-            "interval_method": "Wilson, 95 %"}
-
-
-def _rate_of(raised: Sequence[bool]) -> dict[str, Any] | None:
-    """Episodes with an alarm among these; None where there are none of these."""
-    if not raised:
-        return None
-    rate = Rate.of(raised)
-    return {"n": rate.n, "alarms": rate.successes, "rate": rate.value, "interval": list(rate.interval)}
+    return {**(rate_of(record.success for record in records) or {}), "interval_method": "Wilson, 95 %"}
 
 
 def _rollbacks(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
@@ -195,7 +186,7 @@ def _monitor(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
     ended = {"solved": [r for r in records if r.success], "not_solved": [r for r in records if not r.success]}
     return {"asked": sum(r.asked for r in records),
             **{kind: sum(any(a.kind == kind for a in r.alarms) for r in records) for kind in KINDS},
-            **{name: _rate_of([bool(r.alarms) for r in mine]) for name, mine in ended.items()}}
+            **{name: rate_of([bool(r.alarms) for r in mine], "alarms") for name, mine in ended.items()}}
 
 
 def _percentiles(values: Iterable[float]) -> dict[str, Any] | None:

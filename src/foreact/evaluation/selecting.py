@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
+from foreact.acting.rehearsal import rehearsal
 from foreact.contract.axes import SeededNoise
-from foreact.contract.context import Candidates, fake_context
+from foreact.contract.context import Candidates
 from foreact.contract.errors import ConfigError
 from foreact.contract.storage import significant
 from foreact.evaluation.exploring import Explorer
@@ -51,9 +52,8 @@ def require_selectable(model: WorldActionModel, config: Selector.Config) -> None
 
 def _look(model: WorldActionModel, config: Selector.Config, needs: frozenset[str]) -> None:
     """Draw two candidates, and see what there is to choose by."""
-    coupling, seen = model.config.coupling, _Witnessed(First.Config(candidates=2))
-    context = fake_context(model.observation, batch=1, history=coupling.history, past=coupling.past_actions, actions=model.action.size)
-    model.plan(context, noise=SeededNoise([0], model.device), selector=seen, session=None)
+    seen = _Witnessed(First.Config(candidates=2))
+    model.plan(rehearsal(model), noise=SeededNoise([0], model.device), selector=seen, session=None)
     name, drawn = type(config).owner.__name__, seen.drawn
     assert drawn is not None
     if "value" in needs and drawn.value is None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from foreact.acting.rehearsal import rehearsal
 from foreact.contract.context import fake_context
 from foreact.contract.errors import ConfigError, MisfitError
 from foreact.diagnostics.representation.states import acted_on, layers_shown, states_of
@@ -19,8 +20,7 @@ def built(name):
 
 
 def taken(model, stream, **asked):
-    coupling = model.config.coupling
-    context = fake_context(model.observation, batch=2, history=coupling.history, past=coupling.past_actions, actions=model.action.size)
+    context = rehearsal(model, 2)
     return states_of(model, [context, context], count=4, stream=stream, layers=(1, 2), **asked)
 
 

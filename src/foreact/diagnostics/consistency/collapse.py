@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from foreact.contract.proportions import Rate
+from foreact.contract.proportions import rate_of
 from foreact.diagnostics.consistency.courses import course_of
 from foreact.diagnostics.consistency.scores import Scored, of_steps
 from foreact.diagnostics.consistency.separation import area, between, draws, folds
 
-__all__ = ["Rule", "floors", "natural", "rate", "stalled", "stalls", "stillness", "tried"]
+__all__ = ["Rule", "floors", "natural", "stalled", "stalls", "stillness", "tried"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ def natural(found: Scored, rule: Rule, *, seed: int = 0, resamples: int = 500) -
     """
     told = stalls(found, found, rule)
     any_ = np.array([one.any() for one in told])
-    says = {name: rate(any_[kept]) for name, kept in (("successes", found.success), ("failures", ~found.success))}
+    says = {name: rate_of(any_[kept], "count") for name, kept in (("successes", found.success), ("failures", ~found.success))}
     compared = {}
     for name, entry in (("consistency", "log_c"), ("imagined", "imagined")):
         apart, spread = _stretch(found, told, entry, seed=seed, resamples=resamples)
@@ -104,18 +104,10 @@ def tried(found: Scored, frozen: Scored, at: int, rule: Rule) -> dict[str, Any]:
             delays.append(float(steps[first] + ahead[first] - at))
     own, other = (_relative(found, x, rule) for x in (found.at(found.success), kept))
     told = np.concatenate([own, other])
-    return {"at": at, "episodes": len(frozen.seed), "too_short": int((~long).sum()), "detected": rate(alarms), "before": rate(before),
+    return {"at": at, "episodes": len(frozen.seed), "too_short": int((~long).sum()),
+            "detected": rate_of(alarms, "count"), "before": rate_of(before, "count"),
             "delay_steps": float(np.median(delays)) if delays else None, "delay_most": max(delays, default=None),
             "area": area(told, np.arange(len(told)) < len(own)) if len(own) and len(other) else float("nan")}
-
-
-def rate(outcomes: Any) -> dict[str, Any] | None:
-    """With Wilson's interval; None of nothing."""
-    kept = [bool(one) for one in outcomes]
-    if not kept:
-        return None
-    of = Rate.of(kept)
-    return {"count": of.successes, "n": of.n, "rate": of.value, "interval": list(of.interval)}
 
 
 def _crossed(found: Scored, judged: Scored, rule: Rule) -> Iterator[tuple[Mapping[str, float], np.ndarray]]:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from foreact.contract.errors import DatasetError
-from foreact.contract.proportions import PairedRates
-from foreact.diagnostics.consistency.collapse import Rule, rate, stalls
+from foreact.contract.proportions import PairedRates, rate_of
+from foreact.diagnostics.consistency.collapse import Rule, stalls
 from foreact.diagnostics.consistency.courses import LEAST, band, laid_out, nan_mean
 from foreact.diagnostics.consistency.scores import Scored, of_steps
 from foreact.diagnostics.consistency.separation import between, draws
@@ -38,9 +38,9 @@ def compared(selected: Scored, plain: Scored, rule: Rule, *, seed: int = 0, resa
     low, high = outcome.interval()
     sides = {"selected": selected, "plain": plain}
     return {"pairs": len(plain.seed),
-            "success": {**{name: rate(one.success) for name, one in sides.items()}, "difference": outcome.difference,
+            "success": {**{name: rate_of(one.success, "count") for name, one in sides.items()}, "difference": outcome.difference,
                         "interval": [low, high], "p_value": outcome.p_value},
-            "stalled": {name: rate([told.any() for told in stalls(plain, one, rule)]) for name, one in sides.items()},
+            "stalled": {name: rate_of([told.any() for told in stalls(plain, one, rule)], "count") for name, one in sides.items()},
             "change": _along(selected, plain, "change", 1.0, **spread),
             "consistency": _along(selected, plain, "distance", -1.0, **spread)}
 
