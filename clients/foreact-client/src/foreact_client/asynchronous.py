@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from foreact_client.client import Client, Plan
-from foreact_client.holding import holding_still
+from foreact_client.playing import Player
 
 __all__ = ["AsynchronousPlayer"]
 
 
-class AsynchronousPlayer:
+class AsynchronousPlayer(Player):
     """One action for every control step, at once: of the newest plan at hand, or `holding_still` where there is none.
 
     replan: actions from one look to the next; by default as many as each plan is good for, which the server says. latency: control
@@ -33,22 +33,18 @@ class AsynchronousPlayer:
 
     def __init__(self, client: Client, *, replan: int | None = None, latency: int | None = None) -> None:
         horizon = client.metadata["horizon"]
-        if replan is not None and not 1 <= replan <= horizon:
-            raise ValueError(f"replan = {replan}, but a plan has {horizon} actions")
         if latency is not None and not 0 <= latency < horizon:
             raise ValueError(f"latency = {latency}, but a plan of {horizon} actions is over after {horizon} steps")
-        self._client, self._latency, self._horizon = client, latency, horizon
-        self._replan = replan
+        self._latency = latency
         self._coming: Future[Plan] | None = None
-        self._clear()
+        super().__init__(client, replan)
 
     def reset(self, *, seed: int | None = None, episode: str | None = None) -> None:
         """A new episode, here and on the server; a plan that is under way is waited for and forgotten."""
         if self._coming is not None:
             with suppress(Exception):  # what went wrong with it is of the last episode
                 self._coming.result()
-        self._clear()
-        self._client.reset(seed=seed, episode=episode)
+        super().reset(seed=seed, episode=episode)
 
     @property
     def due(self) -> bool:
@@ -64,30 +60,20 @@ class AsynchronousPlayer:
         if self.due:
             self._ask(look(), imagine=imagine, monitor=monitor)
             self._take()  # at once, where it takes no step
-        if self._left:
-            action = self._left.pop(0)
-        else:
-            action, self.held = holding_still(self._client.metadata, self._last, self._seen), self.held + 1
         self._since += 1
         self._steps += self._coming is not None
-        self._last = action
-        self._done.append(action)
-        return action
+        return self._next(held=not self._left)
 
     def _clear(self) -> None:
-        self._left: list[np.ndarray] = []
-        self._done: list[np.ndarray] = []
+        super()._clear()
         self._coming, self._steps, self._since = None, 0, 0
-        self._seen: Mapping[str, Any] = {}
-        self._last: np.ndarray | None = None
         self._asked = False
-        self.plan: Plan | None = None
-        self.waited, self.held = 0, 0
+        self.waited = 0
 
     def _ask(self, seen: Mapping[str, Any], **wanted: bool) -> None:
         """Ask for a plan, in a thread that does not outlive this process."""
         coming: Future[Plan] = Future()
-        executed = np.stack(self._done[-self._horizon:]) if self._asked and self._done else None
+        executed = self._executed() if self._asked and self._done else None
 
         def ask() -> None:
             try:

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from foreact_client.client import Client, Plan
-from foreact_client.holding import holding_still
+from foreact_client.client import Client
+from foreact_client.playing import Player
 
 __all__ = ["ChunkPlayer"]
 
 
-class ChunkPlayer:
+class ChunkPlayer(Player):
     """Asks for a plan when the last one is used up, and hands out its actions one by one.
 
     replan: actions of each plan to carry out; by default as many as the model was trained to, which the server says. latency: control
@@ -23,18 +23,10 @@ class ChunkPlayer:
     """
 
     def __init__(self, client: Client, *, replan: int | None = None, latency: int = 0) -> None:
-        horizon = client.metadata["horizon"]
-        if replan is not None and not 1 <= replan <= horizon:
-            raise ValueError(f"replan = {replan}, but a plan has {horizon} actions")
         if latency < 0:
             raise ValueError(f"latency = {latency}: a plan is not there before it is asked for")
-        self._client, self._replan, self._latency, self._horizon = client, replan, latency, horizon
-        self._clear()
-
-    def reset(self, *, seed: int | None = None, episode: str | None = None) -> None:
-        """A new episode, here and on the server."""
-        self._clear()
-        self._client.reset(seed=seed, episode=episode)
+        self._latency = latency
+        super().__init__(client, replan)
 
     @property
     def due(self) -> bool:
@@ -45,22 +37,13 @@ class ChunkPlayer:
         """The action of this control step; `look` gives the observation and is called only when a plan is due."""
         if self.due:
             self._seen = look()
-            executed = None if self.plan is None else np.stack(self._done[-self._horizon:])
+            executed = None if self.plan is None else self._executed()
             self.plan = self._client.plan(self._seen, executed=executed, imagine=imagine, monitor=monitor)
             self._left, self._done, self._waits = list(self.plan.actions[: self._replan or self.plan.replan]), [], self._latency
-        if self._waits:
-            self._waits, self.held = self._waits - 1, self.held + 1
-            action = holding_still(self._client.metadata, self._last, self._seen)
-        else:
-            action = self._left.pop(0)
-        self._last = action
-        self._done.append(action)
-        return action
+        held = self._waits > 0
+        self._waits -= held
+        return self._next(held=held)
 
     def _clear(self) -> None:
-        self._left: list[np.ndarray] = []
-        self._done: list[np.ndarray] = []
-        self._waits, self._last = 0, None
-        self._seen: Mapping[str, Any] = {}
-        self.plan: Plan | None = None
-        self.held = 0
+        super()._clear()
+        self._waits = 0
