@@ -18,6 +18,7 @@ from foreact.contract.context import fake_context
 from foreact.evaluation.controller import Controller, Seat
 from foreact.nets.int8 import with_int8_weights
 from foreact.nets.stream_block import StreamBlock
+from foreact.selection.selectors import Consensus
 from tiny_members import alive, config
 
 COMPILED = Execution(compile="default")
@@ -49,6 +50,17 @@ def after_warm_up_nothing_is_compiled_anew():
             assert found.size <= 2
             torch.testing.assert_close(found.plan.actions, plain.plan.actions, rtol=1e-3, atol=1e-4)
     assert captured() == before
+
+
+def candidates_are_compiled_before_the_first_call():
+    controller = Controller(alive(config("JointGeneration")), lanes=2, selector=Consensus.Config(candidates=3, until=0.5), horizon=20,
+                            execution=COMPILED)
+    before = captured()
+    for seeds in ((0, 1), (2,), (3, 4)):
+        seats = [Seat(seed=seed) for seed in seeds]
+        controller.plan(seats, [observation(controller.model, seed) for seed in seeds])
+        assert all(seat.calls[-1].choice is not None for seat in seats)
+    assert captured() == before > 0
 
 
 def an_episode_with_a_memory_is_compiled_before_its_first_call():
@@ -90,7 +102,8 @@ def main() -> int:
     torch.set_num_threads(1)
     whole = torch.compile
     checks: list[tuple[Callable[[], None], str | None]] = [
-        (after_warm_up_nothing_is_compiled_anew, "eager"), (an_episode_with_a_memory_is_compiled_before_its_first_call, "eager"),
+        (after_warm_up_nothing_is_compiled_anew, "eager"), (candidates_are_compiled_before_the_first_call, "eager"),
+        (an_episode_with_a_memory_is_compiled_before_its_first_call, "eager"),
         (the_model_itself_stays_as_it_was, "eager"), (a_compiled_block_gives_what_it_gave, None)]
     for check, backend in checks:
         torch._dynamo.reset()

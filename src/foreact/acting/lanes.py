@@ -29,7 +29,7 @@ from foreact.contract.specs import ActionSpec
 from foreact.envs.base import Observation
 from foreact.flow.inpainting import commitment
 from foreact.model import Through, WorldActionModel
-from foreact.selection.selectors import Drawn, Selector
+from foreact.selection.selectors import Drawn, First, Selector
 
 __all__ = ["Acting", "Choosing", "Lanes", "Made", "StandIn", "context_of", "noise_seed", "require_values"]
 
@@ -105,17 +105,22 @@ class Lanes:
         self.remembers = alone if remembers is None else remembers
         self._trusted: dict[tuple[int, Selector | None], bool] = {}
 
-    def warm_up(self) -> Plan:
-        """Plans of random data: one-time set-up is nobody's latency. Returns the last.
+    def warm_up(self, candidates: int = 1) -> Plan:
+        """Plans of random data: one-time set-up is nobody's latency. Returns the last of a single candidate.
 
-        Where sizes are fixed, one plan of each, and of an episode with a memory as many as it takes until that is full.
+        Where sizes are fixed, one plan of each, also among so many candidates, and of an episode with a memory as many as it takes until
+        that is full.
         """
         model = self.model
 
-        def plan(rows: int, session: Session | None = None) -> Plan:
-            return model.plan(rehearsal(model, rows), session=session)
+        def plan(rows: int, session: Session | None = None, selector: Selector | None = None) -> Plan:
+            return model.plan(rehearsal(model, rows), session=session, selector=selector)
 
-        made = [plan(rows) for rows in dict.fromkeys((1, self.lanes) if self.fixed else (1,))]
+        sizes = tuple(dict.fromkeys((1, self.lanes) if self.fixed else (1,)))
+        made = [plan(rows) for rows in sizes]
+        if self.fixed and candidates > 1:
+            for rows in sizes:
+                plan(rows, selector=First(First.Config(candidates=candidates)))
         session = model.coupling.begin() if self.fixed and self.remembers else None
         held = [-1, 0]
         while session is not None and held[-1] != held[-2] and len(held) < _FULL:

@@ -175,7 +175,7 @@ class Controller:
             require_selectable(self.model, selector)
             self._selector, self._select_until = selector.build(), selector.until * horizon
             self._explorer = Explorer(self.model) if "world" in self._selector.needs else None
-        self._gives_value = self._lanes.warm_up().value is not None
+        self._gives_value = self._lanes.warm_up(1 if selector is None else selector.candidates).value is not None
         require_values(self.regime, self._gives_value)
 
     def due(self, seat: Seat) -> bool:
