@@ -3,7 +3,11 @@
 import torch
 from torch import nn
 
-from foreact.nets.by_columns import lay_by_columns
+from foreact.acting.rehearsal import rehearsal
+from foreact.contract.axes import SeededNoise
+from foreact.evaluation.sources import ModelSource
+from foreact.nets.by_columns import lay_by_columns, lies_by_columns
+from tiny_members import alive, config
 
 
 def test_the_same_numbers_lie_by_columns():
@@ -24,3 +28,15 @@ def test_what_is_trained_or_large_or_rounded_stays_by_rows():
     for layer in (trained, rounded, large):
         lay_by_columns(layer)
         assert layer.weight.is_contiguous()
+
+
+def test_other_processes_are_given_the_layout_and_the_same_identity():
+    rows = alive(config("JointGeneration")).requires_grad_(False)
+    columns = ModelSource.of(rows).build()
+    assert not lies_by_columns(columns)
+    lay_by_columns(columns)
+    assert ModelSource.of(columns).identity == ModelSource.of(rows).identity
+    again = ModelSource.of(columns).build()
+    assert lies_by_columns(again)
+    first, second = (model.plan(rehearsal(model), noise=SeededNoise([0])).actions for model in (columns, again))
+    assert torch.equal(first, second)

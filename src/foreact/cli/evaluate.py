@@ -151,6 +151,7 @@ def with_settings(model: Any, settings: list[str]) -> Any:
     if not settings:
         return model
     from foreact.contract.config import apply_overrides
+    from foreact.nets.by_columns import lay_by_columns
 
     changed = apply_overrides(model.config, [word.removeprefix("--").removeprefix("model.") for word in settings])
     built = changed.build(model.observation, model.action)
@@ -161,7 +162,9 @@ def with_settings(model: Any, settings: list[str]) -> Any:
                           accepted="settings that change no weight, such as model.coupling.steps, model.coupling.solver, "
                                    "model.regime.replan", next_step="train a model with this setting") from error
     built.text.load()
-    return built.to(model.device).eval().requires_grad_(False)
+    built = built.to(model.device).eval().requires_grad_(False)
+    lay_by_columns(built)
+    return built
 
 
 def _trained_tasks(policy: str) -> tuple[str, ...]:

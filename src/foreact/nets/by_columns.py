@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-__all__ = ["lay_by_columns"]
+__all__ = ["lay_by_columns", "lies_by_columns"]
 
 _SMALL = 2**20
 """Numbers in a weight up to which it pays; a larger one gains nothing, or loses."""
@@ -24,3 +24,8 @@ def lay_by_columns(net: nn.Module) -> None:
         weight = layer.weight
         if weight.device.type == "cpu" and weight.dtype == torch.float32 and not weight.requires_grad and weight.numel() <= _SMALL:
             weight.data = weight.data.t().contiguous().t()
+
+
+def lies_by_columns(net: nn.Module) -> bool:
+    """Whether that was done to it: of a product with a single row it changes the last bits, so what stands for `net` must be alike."""
+    return any(type(layer) is nn.Linear and not layer.weight.is_contiguous() for layer in net.modules())
