@@ -8,8 +8,7 @@ from foreact.model import WorldActionModel
 __all__ = ["rehearsal"]
 
 
-def rehearsal(model: WorldActionModel, batch: int = 1, *, seed: int = 0) -> Context:
-    """Observations and past actions as `model.plan` takes them; the same under the same seed."""
+def rehearsal(model: WorldActionModel, batch: int = 1) -> Context:
+    """Observations and past actions as `model.plan` takes them; the same each time."""
     coupling = model.config.coupling
-    return fake_context(model.observation, batch=batch, history=coupling.history, past=coupling.past_actions, actions=model.action.size,
-                        seed=seed)
+    return fake_context(model.observation, batch=batch, history=coupling.history, past=coupling.past_actions, actions=model.action.size)

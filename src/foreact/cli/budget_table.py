@@ -10,7 +10,6 @@ from foreact.cli.budget_grid import AXES, Point
 from foreact.cli.budget_policies import Policy
 from foreact.cli.budget_run import Measured, charged_ms
 from foreact.contract.config import encode
-from foreact.contract.proportions import rate_of
 from foreact.contract.stopwatch import LAPS
 from foreact.evaluation.budget import at_equal_latency, failures, front, sustained
 from foreact.evaluation.comparison import compare
@@ -81,7 +80,7 @@ def _placed(measured: Measured, policy: Policy, point: Point, key: str) -> _Plac
 
 def rate(result: Result) -> dict[str, Any]:
     """With its interval, and task by task."""
-    return {**(rate_of(record.success for record in result.episodes) or {}),
+    return {**result.rate.told(),
             "tasks": {task: [sum(r.success for r in result.episodes if r.task == task), sum(r.task == task for r in result.episodes)]
                       for task in result.tasks}}
 

@@ -46,14 +46,15 @@ class Rate:
         half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
         return (0.0 if self.successes == 0 else centre - half, 1.0 if self.successes == n else centre + half)
 
+    def told(self, counted: str = "successes") -> dict[str, Any]:
+        """With the interval, as JSON has it; `counted` is the word for what came true."""
+        return {"n": self.n, counted: self.successes, "rate": self.value, "interval": list(self.interval)}
 
-def rate_of(outcomes: Iterable[bool], counted: str = "successes") -> dict[str, Any] | None:
-    """How many came true, under the word `counted`, of how many, with the interval, as JSON has it; None of none."""
+
+def rate_of(outcomes: Iterable[bool], counted: str) -> dict[str, Any] | None:
+    """`Rate.told` of these; None of none."""
     kept = [bool(each) for each in outcomes]
-    if not kept:
-        return None
-    rate = Rate.of(kept)
-    return {"n": rate.n, counted: rate.successes, "rate": rate.value, "interval": list(rate.interval)}
+    return Rate.of(kept).told(counted) if kept else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -142,7 +142,7 @@ def line_of(record: EpisodeRecord) -> bytes:
 
 
 def _rate(records: Iterable[EpisodeRecord]) -> dict[str, Any]:
-    return {**(rate_of(record.success for record in records) or {}), "interval_method": "Wilson, 95 %"}
+    return {**Rate.of([record.success for record in records]).told(), "interval_method": "Wilson, 95 %"}
 
 
 def _rollbacks(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
